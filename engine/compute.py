@@ -1,0 +1,146 @@
+"""A run from its spec: tokenise, generate and capture, encode, and make records of it.
+
+Invariant: a pure function of the spec and the resident source, time stamps and progress excepted;
+it reads and writes no store.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import torch
+
+from engine.errors import DeviceError
+from engine.generation import Generation, GenerationStep, generate
+from engine.jobs import LiveToken
+from engine.prompting import Prompt, tokenise
+from engine.resident import ResidentSource
+from engine.rows import to_activations, to_tokens
+from engine.sae import encode
+from engine.token_text import PieceDecoder, special_ids, token_texts
+from store.keys import canonical_json, source_id
+from store.records import Activations, Run, Token
+from store.specs import RunSpec
+
+
+@dataclass(frozen=True, slots=True)
+class ComputedRun:
+    """Everything that the store keeps of a run."""
+
+    run: Run
+    tokens: tuple[Token, ...]
+    activations: Activations
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a computation tells how far it is.
+
+    Attributes:
+        on_prompt: called once, with the number of the prompt's tokens and the most that follow.
+        on_token: called with each generated token.
+        is_cancelled: asked before every forward pass.
+    """
+
+    on_prompt: Callable[[int, int], None]
+    on_token: Callable[[LiveToken], None]
+    is_cancelled: Callable[[], bool]
+
+
+def compute_run(
+    resident: ResidentSource, spec: RunSpec, run_key: str, created_by: str, progress: Progress
+) -> ComputedRun:
+    """Computes a run.
+
+    Raises:
+        RequestError: if the prompt does not fit the model.
+        DeviceError: if the device's memory does not suffice.
+        GenerationCancelled: if progress.is_cancelled said so.
+    """
+    started = time.perf_counter()
+    tokenizer = resident.language.tokenizer
+    prompt = tokenise(tokenizer, spec)
+    sampling = spec.sampling if spec.kind == "generation" else None
+    progress.on_prompt(len(prompt.token_ids), sampling.max_new_tokens if sampling else 0)
+    pieces = PieceDecoder(tokenizer)
+    for token_id in prompt.token_ids:
+        pieces.push(token_id)
+
+    def on_step(step: GenerationStep) -> None:
+        text = pieces.push(step.token_id)
+        progress.on_token(LiveToken(step.position, step.token_id, text, step.logprob))
+
+    try:
+        generation = generate(
+            resident.language.model,
+            resident.source.hook,
+            prompt.token_ids,
+            sampling,
+            resident.language.end_ids,
+            resident.source.n_context,
+            on_step,
+            progress.is_cancelled,
+        )
+        with torch.inference_mode():
+            code = encode(resident.sae, generation.residual)
+    except torch.OutOfMemoryError as error:
+        raise DeviceError(
+            "The device's memory does not suffice for this run.",
+            "Shorten the prompt, or lower max_new_tokens.",
+        ) from error
+    tokens = to_tokens(
+        generation,
+        token_texts(tokenizer, list(generation.token_ids)),
+        prompt.roles,
+        special_ids(tokenizer),
+        code,
+    )
+    compute_s = time.perf_counter() - started
+    run = _to_run(resident, spec, prompt, generation, tokens, run_key, created_by, compute_s)
+    return ComputedRun(run, tokens, to_activations(code))
+
+
+def _to_run(
+    resident: ResidentSource,
+    spec: RunSpec,
+    prompt: Prompt,
+    generation: Generation,
+    tokens: tuple[Token, ...],
+    run_key: str,
+    created_by: str,
+    compute_s: float,
+) -> Run:
+    generated = tokens[generation.n_prompt :]
+    end_ids = resident.language.end_ids
+    response = "".join(token.text for token in generated if token.token_id not in end_ids)
+    return Run(
+        run_key=run_key,
+        source_id=source_id(spec.source),
+        source_name=spec.source.name,
+        kind=spec.kind,
+        prompt=_last_question(spec),
+        response=response.strip(),
+        messages=spec.messages,
+        n_prompt_tokens=len(prompt.token_ids),
+        n_generated_tokens=len(generated),
+        max_new_tokens=spec.sampling.max_new_tokens,
+        temperature=spec.sampling.temperature,
+        top_p=spec.sampling.top_p,
+        top_k=spec.sampling.top_k,
+        seed=spec.sampling.seed,
+        tools=bool(spec.tools),
+        steering=canonical_json(spec.steering.interventions),
+        finish_reason=generation.finish_reason,
+        compute_s=compute_s,
+        hits=0,
+        created_by=created_by,
+        created_at=datetime.now(UTC),
+    )
+
+
+def _last_question(spec: RunSpec) -> str:
+    asked = [message.content for message in spec.messages if message.role == "user"]
+    return asked[-1] if asked else spec.messages[-1].content

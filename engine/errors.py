@@ -1,0 +1,78 @@
+"""Errors of the engine: one root, small classes, each with a hint for the person who sees it.
+
+Invariant: `str(error)` is one sentence that says what happened, `error.hint` one that helps. Errors
+of torch, transformers and the hub are translated to these once, where they arise.
+"""
+
+from __future__ import annotations
+
+
+class EngineError(Exception):
+    """Something went wrong in the engine or in what was asked of it."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class RequestError(EngineError):
+    """The request cannot be run as it is: the fault is in what was asked, not in the machine."""
+
+
+class UnknownSourceError(RequestError):
+    """The catalog has no source of this name."""
+
+    def __init__(self, name: str, known: tuple[str, ...]) -> None:
+        super().__init__(
+            f"There is no source named {name[:80]!r}.", f"Known sources: {', '.join(known)}."
+        )
+        self.name = name
+        self.known = known
+
+
+class PromptTooLongError(RequestError):
+    """The prompt does not fit the model's context window."""
+
+    def __init__(self, n_tokens: int, n_context: int) -> None:
+        super().__init__(
+            f"The prompt has {n_tokens:,} tokens; this model reads at most {n_context:,}.",
+            "Shorten the prompt or start a new chat.",
+        )
+        self.n_tokens = n_tokens
+        self.n_context = n_context
+
+
+class WeightsMissingError(EngineError):
+    """Files of a model or SAE are not there, or not whole."""
+
+
+class SourceMismatchError(EngineError):
+    """Model and SAE do not fit each other: another width, or a hook that does not exist."""
+
+
+class UnsupportedError(EngineError):
+    """A model, SAE or option that this engine does not know how to run."""
+
+
+class DeviceError(EngineError):
+    """The device is absent or out of memory."""
+
+
+class CaptureError(EngineError):
+    """The captured rows do not match the tokens: nothing of the run is stored."""
+
+
+class JobNotFoundError(RequestError):
+    """No job of this server has this id."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(
+            f"There is no job {job_id[:40]!r} on this server.",
+            "Jobs end with the server; the run may be stored, look under recent runs.",
+        )
+        self.job_id = job_id
+
+
+class GenerationCancelled(Exception):  # noqa: N818 - a signal, not a fault
+    """The caller asked to stop; nothing of the run is kept."""

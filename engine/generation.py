@@ -1,0 +1,207 @@
+"""Prefill and decode with capture: one pass gives the text, its statistics and its residual rows.
+
+Invariant: for n tokens there are exactly n residual rows, the last generated token's included; the
+statistics of a token are those of the distribution that the model gave for its place, unwarped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from transformers import (
+    DynamicCache,
+    LogitsProcessor,
+    PreTrainedModel,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
+
+from engine.errors import CaptureError, GenerationCancelled, PromptTooLongError
+from engine.hook_names import HookPoint
+from engine.hooks import record
+from store.specs import SamplingSpec
+
+LOGIT_BUDGET = 64 * 1024 * 1024
+"""Most logits held at once while a prompt is read, in elements (256 MB in float32)."""
+_LONGEST_CHUNK = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationStep:
+    """One token as it was chosen. `logprob` natural, `rank` from 0, `entropy` in nats."""
+
+    position: int
+    token_id: int
+    logprob: float
+    rank: int
+    entropy: float
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """All tokens of a run with what was captured of them.
+
+    Attributes:
+        token_ids: prompt, then generated, n in all.
+        n_prompt: how many are the prompt's.
+        steps: statistics of tokens 1 to n - 1; nothing predicts token 0.
+        residual: [n, d_in], at the hook point, in the model's dtype and on its device.
+        finish_reason: `stop`, `length`, or `read` where nothing was to be generated.
+    """
+
+    token_ids: tuple[int, ...]
+    n_prompt: int
+    steps: tuple[GenerationStep, ...]
+    residual: torch.Tensor
+    finish_reason: str
+
+
+@torch.inference_mode()
+def generate(
+    model: PreTrainedModel,
+    hook: HookPoint,
+    prompt_ids: tuple[int, ...],
+    sampling: SamplingSpec | None,
+    end_ids: frozenset[int],
+    n_context: int,
+    on_step: Callable[[GenerationStep], None],
+    is_cancelled: Callable[[], bool],
+) -> Generation:
+    """Reads the prompt, generates, and captures every token.
+
+    Args:
+        model: a causal language model in evaluation mode.
+        hook: the site to capture.
+        prompt_ids: at least one id.
+        sampling: how to choose tokens; None generates nothing (kind `text`).
+        end_ids: tokens after which generation stops; the end token itself is kept.
+        n_context: longest sequence that the model takes, in tokens.
+        on_step: called with each generated token as soon as it is known.
+        is_cancelled: asked before every forward pass.
+
+    Raises:
+        PromptTooLongError: if the prompt leaves no room in the context.
+        CaptureError: if captured rows and tokens do not match.
+        GenerationCancelled: if is_cancelled said so.
+    """
+    n_room = n_context - len(prompt_ids)
+    if n_room < (0 if sampling is None else 1):
+        raise PromptTooLongError(len(prompt_ids), n_context)
+    device = _embedding(model).device
+    ids = list(prompt_ids)
+    finish_reason = "read"
+    with record(model, hook) as recording:
+        cache = DynamicCache(config=model.config)
+        steps, logits = _prefill(model, prompt_ids, cache, device, is_cancelled)
+        if sampling is not None:
+            choose = _Chooser(sampling, device)
+            finish_reason = "length"
+            for _ in range(min(sampling.max_new_tokens, n_room)):
+                token_id = choose(logits)
+                step = _statistics(logits[None], token_id[None], len(ids))[0]
+                steps.append(step)
+                ids.append(step.token_id)
+                on_step(step)
+                if is_cancelled():
+                    raise GenerationCancelled
+                # the last token goes through too: its residual row belongs to the run
+                logits = _forward(model, token_id.view(1, 1), cache)[0]
+                if step.token_id in end_ids:
+                    finish_reason = "stop"
+                    break
+        if recording.n_rows != len(ids):
+            raise CaptureError(
+                f"{recording.n_rows} residual rows were captured for {len(ids)} tokens.",
+                "Report this with the model's name: its cache replays or skips tokens.",
+            )
+        residual = recording.rows()
+    return Generation(tuple(ids), len(prompt_ids), tuple(steps), residual, finish_reason)
+
+
+def _prefill(
+    model: PreTrainedModel,
+    prompt_ids: tuple[int, ...],
+    cache: DynamicCache,
+    device: torch.device,
+    is_cancelled: Callable[[], bool],
+) -> tuple[list[GenerationStep], torch.Tensor]:
+    """Statistics of the prompt's tokens and the logits [vocab] after its last one."""
+    ids = torch.tensor(prompt_ids, device=device)
+    vocab_size = _embedding(model).shape[0]
+    chunk = max(1, min(_LONGEST_CHUNK, LOGIT_BUDGET // vocab_size))
+    steps: list[GenerationStep] = []
+    last: torch.Tensor | None = None
+    for start in range(0, len(prompt_ids), chunk):
+        if is_cancelled():
+            raise GenerationCancelled
+        logits = _forward(model, ids[None, start : start + chunk], cache)
+        predicting = logits[:-1] if last is None else torch.cat([last[None], logits[:-1]])
+        first = start + 1 if last is None else start
+        targets = ids[first : first + predicting.shape[0]]
+        if targets.shape[0]:
+            steps += _statistics(predicting, targets, first)
+        last = logits[-1]
+    if last is None:
+        raise CaptureError("The prompt has no tokens.")
+    return steps, last
+
+
+def _embedding(model: PreTrainedModel) -> torch.Tensor:
+    """The input embedding [vocab, d_model]: it says where ids go and how many there are."""
+    weight = model.get_input_embeddings().weight
+    if not isinstance(weight, torch.Tensor):
+        raise TypeError("the model's input embedding has no weight")
+    return weight
+
+
+def _forward(model: PreTrainedModel, ids: torch.Tensor, cache: DynamicCache) -> torch.Tensor:
+    """Logits [tokens, vocab] in float32 of ids [1, tokens]."""
+    logits: torch.Tensor = model(input_ids=ids, past_key_values=cache, use_cache=True).logits
+    return logits[0].float()
+
+
+def _statistics(
+    logits: torch.Tensor, targets: torch.Tensor, first_position: int
+) -> list[GenerationStep]:
+    """Steps for targets [n] chosen from logits [n, vocab]; one transfer from the device."""
+    logprobs = logits.log_softmax(dim=-1)
+    chosen = logprobs.gather(-1, targets[:, None])
+    ranks = (logprobs > chosen).sum(dim=-1)
+    entropies = torch.special.entr(logprobs.exp()).sum(dim=-1)
+    table = torch.stack([chosen[:, 0].double(), ranks.double(), entropies.double()]).tolist()
+    return [
+        GenerationStep(first_position + index, token_id, logprob, int(rank), entropy)
+        for index, (token_id, logprob, rank, entropy) in enumerate(
+            zip(targets.tolist(), *table, strict=True)
+        )
+    ]
+
+
+class _Chooser:
+    """Chooses tokens as a SamplingSpec says; equal seeds give equal choices on one device."""
+
+    def __init__(self, sampling: SamplingSpec, device: torch.device) -> None:
+        self._is_greedy = sampling.temperature == 0.0
+        self._warpers: list[LogitsProcessor] = []
+        # these warpers look at scores alone, never at the ids before them
+        self._no_ids = torch.empty(1, 0, dtype=torch.int64, device=device)
+        if self._is_greedy:
+            return
+        self._warpers.append(TemperatureLogitsWarper(sampling.temperature))
+        if sampling.top_k:
+            self._warpers.append(TopKLogitsWarper(sampling.top_k))
+        if sampling.top_p < 1.0:
+            self._warpers.append(TopPLogitsWarper(sampling.top_p))
+        self._generator = torch.Generator(device=device).manual_seed(sampling.seed)
+
+    def __call__(self, logits: torch.Tensor) -> torch.Tensor:
+        """The chosen id, a tensor without dimensions, for logits [vocab]."""
+        if self._is_greedy:
+            return logits.argmax()
+        warped: torch.Tensor = logits[None]
+        for warper in self._warpers:
+            warped = warper(self._no_ids, warped)
+        return torch.multinomial(warped.softmax(dim=-1)[0], 1, generator=self._generator)[0]

@@ -1,0 +1,116 @@
+"""Messages to token ids, each with the role of the message that it belongs to.
+
+Invariant: the ids are exactly what the model's own chat template gives; roles are found beside
+them and never change them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import Any
+
+from jinja2 import TemplateError
+from transformers import PreTrainedTokenizerBase
+
+from engine.errors import RequestError, UnsupportedError
+from store.specs import Message, RunSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A tokenised prompt: ids and, of equal length, the role of each."""
+
+    token_ids: tuple[int, ...]
+    roles: tuple[str, ...]
+
+
+def tokenise(tokenizer: PreTrainedTokenizerBase, spec: RunSpec) -> Prompt:
+    """Renders and tokenises what a run starts from.
+
+    A `text` run, and a single message to a model without a chat template, is taken as it is, with
+    the tokenizer's own special tokens (such as BOS).
+
+    Raises:
+        UnsupportedError: for a chat or tools where the tokenizer has no chat template.
+        RequestError: if the template refuses the messages, or nothing is left of them.
+    """
+    if spec.kind == "text" or not tokenizer.chat_template:
+        if spec.tools or len(spec.messages) != 1:
+            raise UnsupportedError(
+                "This model has no chat template: it reads one text, without tools.",
+                "Ask one question with tools off, or use an instruction-tuned model.",
+            )
+        content = spec.messages[0].content
+        ids = tuple(tokenizer(content)["input_ids"])
+        if not ids:
+            raise RequestError("Nothing is left of the prompt as tokens.", "Type some words.")
+        return Prompt(ids, (spec.messages[0].role,) * len(ids))
+    text = _render(tokenizer, spec, with_tools=True)
+    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    ids = tuple(encoded["input_ids"])
+    spans = role_spans(text, spec.messages)
+    roles = [_role_at(spans, start) for start, _ in encoded["offset_mapping"]]
+    if spec.tools:
+        bare = _render(tokenizer, spec, with_tools=False)
+        start, end = _inserted(tokenizer(bare, add_special_tokens=False)["input_ids"], list(ids))
+        roles[start:end] = ["system"] * (end - start)
+    return Prompt(ids, tuple(roles))
+
+
+def _render(tokenizer: PreTrainedTokenizerBase, spec: RunSpec, with_tools: bool) -> str:
+    tools: list[dict[Any, Any] | Callable[..., Any]] = []
+    if with_tools:
+        tools += [dict(tool.schema()) for tool in spec.tools]
+    try:
+        text = tokenizer.apply_chat_template(
+            [{"role": message.role, "content": message.content} for message in spec.messages],
+            tools=tools or None,
+            tokenize=False,
+            add_generation_prompt=True,
+        )
+    except (TemplateError, ValueError, KeyError, TypeError) as error:
+        raise RequestError(
+            f"The model's chat template refuses these messages: {str(error)[:200]}",
+            "Let user and assistant take turns, with a system message only at the start.",
+        ) from error
+    if not isinstance(text, str):
+        raise TypeError("a chat template rendered no text")
+    return text
+
+
+def role_spans(text: str, messages: tuple[Message, ...]) -> list[tuple[int, str]]:
+    """Where the content of each message ends in the rendered text, with its role, in order.
+
+    What stands before a content (its markers) counts to it; what follows the last one too.
+    """
+    spans: list[tuple[int, str]] = []
+    cursor = 0
+    for message in messages:
+        content = message.content.strip()
+        found = text.find(content, cursor)
+        if found >= 0:
+            cursor = found + len(content)
+        spans.append((cursor, message.role))
+    return spans
+
+
+def _role_at(spans: list[tuple[int, str]], char: int) -> str:
+    for end, role in spans:
+        if char < end:
+            return role
+    return spans[-1][1]
+
+
+def _inserted(without: list[int], with_tools: list[int]) -> tuple[int, int]:
+    """The span of `with_tools` that `without` lacks: what the template wrote about tools."""
+    start = _n_common(without, with_tools)
+    tail = _n_common(without[start:][::-1], with_tools[start:][::-1])
+    return start, len(with_tools) - tail
+
+
+def _n_common(left: list[int], right: list[int]) -> int:
+    """How many items two lists share from their start."""
+    equal = (one == other for one, other in zip(left, right, strict=False))
+    return sum(1 for _ in takewhile(bool, equal))

@@ -1,0 +1,97 @@
+"""Runs the benchmarks: medians and ratios, every figure beside what it is compared with."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from scripts.benchmarks.figures import Comparison
+
+NAMES = ("generation", "memo", "pages")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status: 0 done, 1 failed with one line on standard error, 2 usage."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; all if none"
+    )
+    parser.add_argument(
+        "--repeats", type=int, default=7, help="measured rounds of each (default 7)"
+    )
+    parser.add_argument(
+        "--tokens", type=int, default=96, help="tokens a round generates (default 96)"
+    )
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    options = parser.parse_args(arguments)
+    unknown = set(options.names) - set(NAMES)
+    if unknown or options.repeats < 1 or options.tokens < 1:
+        parser.error(f"NAME is one of {', '.join(NAMES)}; --repeats and --tokens are above 0")
+    console = Console(stderr=options.json)
+    comparisons: list[Comparison] = []
+    with tempfile.TemporaryDirectory(prefix="featurebook-bench-") as folder:
+        for name in options.names or NAMES:
+            console.print(f"measuring {name} ...", style="dim")
+            comparisons += _measure(name, Path(folder), options.repeats, options.tokens)
+    if options.json:
+        print(json.dumps({"machine": _machine(), "figures": [asdict(c) for c in comparisons]}))
+    else:
+        console.print(_table(comparisons))
+        console.print(", ".join(f"{key} {value}" for key, value in _machine().items()))
+    return 0
+
+
+def _measure(name: str, work_dir: Path, repeats: int, n_new: int) -> tuple[Comparison, ...]:
+    # imported one by one: pages are measured in a process without torch
+    if name == "generation":
+        from scripts.benchmarks.generation import measure_generation
+
+        return measure_generation(work_dir, repeats, n_new)
+    if name == "memo":
+        from scripts.benchmarks.memo import measure_memo
+
+        return measure_memo(work_dir, repeats)
+    from scripts.benchmarks.pages import measure_pages
+
+    return measure_pages(work_dir, repeats)
+
+
+def _machine() -> dict[str, object]:
+    return {
+        "cpus": os.cpu_count(),
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+    }
+
+
+def _table(comparisons: list[Comparison]) -> Table:
+    table = Table(title="Medians (smallest to largest), sides measured in turns in this run")
+    for column in ("comparison", "side", "median", "spread", "ratio", "aim", ""):
+        table.add_column(column, overflow="fold")
+    for item in comparisons:
+        for index, side in enumerate(item.sides):
+            ratio = "" if item.ratio is None else f"{item.ratio:.2f} ({item.ratio_of})"
+            table.add_row(
+                item.title if index == 0 else "",
+                side.name,
+                f"{side.median:.4g} {side.unit}",
+                f"{side.low:.4g} to {side.high:.4g}",
+                ratio if index == 0 else "",
+                item.aim if index == 0 else "",
+                ("reached" if item.is_reached else "missed") if index == 0 else "",
+                end_section=index == len(item.sides) - 1,
+            )
+    return table
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The DuckDB store of runs, tokens and feature activations. Knows nothing of models or pages."""

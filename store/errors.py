@@ -1,0 +1,75 @@
+"""Errors of the store: one root, small classes, each with a hint for the person who sees it.
+
+Invariant: `str(error)` is one sentence that says what happened; `error.hint` is one sentence that
+says what helps. Foreign exceptions (duckdb, pyarrow) are translated to these at the store's edge.
+"""
+
+from __future__ import annotations
+
+
+class StoreError(Exception):
+    """Something went wrong in the store or in what was given to it."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class InvalidSpecError(StoreError):
+    """A value that defines a run is outside what is allowed."""
+
+    def __init__(self, field: str, message: str, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.field = field
+
+
+class RunNotFoundError(StoreError):
+    """No stored run has this key."""
+
+    def __init__(self, run_key: str) -> None:
+        shown = run_key if len(run_key) <= 64 else run_key[:64] + "…"
+        super().__init__(
+            f"No run with the key {shown!r} is stored.",
+            "Check that the link is whole, or ask the question again.",
+        )
+        self.run_key = run_key
+
+
+class SourceNotFoundError(StoreError):
+    """No stored source has this name or id."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__(
+            f"No source {source!r} is stored.",
+            "A source is stored with its first run; list them with: SELECT name FROM sources.",
+        )
+        self.source = source
+
+
+class StoreLockedError(StoreError):
+    """Another process holds the store's file."""
+
+    def __init__(self, path: str, holder: str = "") -> None:
+        by = f" by {holder}" if holder else " by another process"
+        super().__init__(
+            f"The store {path} is held{by}.",
+            "Use the running server, stop it, or set FEATUREBOOK_STORE to another file.",
+        )
+        self.path = path
+
+
+class StoreUnusableError(StoreError):
+    """The store's file cannot be opened, read or written (permissions, disk, damage, version)."""
+
+    def __init__(self, path: str, message: str, hint: str) -> None:
+        super().__init__(message, hint)
+        self.path = path
+
+
+class QueryError(StoreError):
+    """A query of a user was refused, or failed, or ran out of its limits."""
+
+    def __init__(self, kind: str, message: str, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.kind = kind

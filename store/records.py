@@ -1,0 +1,168 @@
+"""What a run leaves in the store, and what is read back: frozen records and columnar bundles.
+
+Invariant: field names equal the columns of the public views. Bulk data (tokens by the thousand,
+activations by the million) travels as numpy columns of equal length, never as one object a row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import numpy.typing as npt
+
+from store.specs import Message
+
+IntColumn = npt.NDArray[np.int32]
+FloatColumn = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One generation, or one text read in.
+
+    Attributes:
+        prompt: content of the last message of the user, for lists and search.
+        response: text of the generated tokens, special ones left out; empty for kind `text`.
+        finish_reason: `stop` (an end token), `length` (max_new_tokens), or `read` (kind `text`).
+        compute_s: seconds that generation, capture and encoding took.
+        hits: how often the stored run has been returned instead of being computed.
+        created_at: UTC.
+    """
+
+    run_key: str
+    source_id: str
+    source_name: str
+    kind: str
+    prompt: str
+    response: str
+    messages: tuple[Message, ...]
+    n_prompt_tokens: int
+    n_generated_tokens: int
+    max_new_tokens: int
+    temperature: float
+    top_p: float
+    top_k: int
+    seed: int
+    tools: bool
+    steering: str
+    finish_reason: str
+    compute_s: float
+    hits: int
+    created_by: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One position of a run.
+
+    Attributes:
+        position: index in the whole sequence, prompt included, from 0.
+        text: the token's own characters; the texts of a run joined give its text.
+        logprob: natural logarithm of the model's probability of this token given those before it,
+            unwarped by temperature; None for position 0.
+        rank: 0 if it was the most likely token; None for position 0.
+        entropy: of the distribution that this token was drawn from, in nats; None for position 0.
+        n_active: features above zero at this position, also where fewer are stored.
+    """
+
+    position: int
+    token_id: int
+    text: str
+    role: str
+    is_generated: bool
+    is_special: bool
+    logprob: float | None
+    rank: int | None
+    entropy: float | None
+    n_active: int
+
+
+@dataclass(frozen=True, slots=True)
+class Activations:
+    """Non-zero activations, as three columns of one length, ordered by (position, feature).
+
+    Attributes:
+        position: int32, index in the whole sequence.
+        feature: int32, in [0, d_sae).
+        value: float32, above zero.
+    """
+
+    position: IntColumn
+    feature: IntColumn
+    value: FloatColumn
+
+    def __len__(self) -> int:
+        return int(self.position.shape[0])
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRun:
+    """A run with all its tokens: what a page or a link shows before any feature is asked for."""
+
+    run: Run
+    tokens: tuple[Token, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A computation that failed, kept with its reason. No run is stored for it."""
+
+    run_key: str
+    source_name: str
+    prompt: str
+    error_type: str
+    message: str
+    hint: str
+    created_by: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureStats:
+    """One feature over everything stored of its source.
+
+    Attributes:
+        n_tokens_active: stored tokens on which the feature is above zero.
+        density: n_tokens_active over all stored tokens of the source, 0 to 1.
+        max_value: largest stored value; mean_value: mean over the active tokens.
+    """
+
+    source_id: str
+    feature: int
+    n_tokens_active: int
+    density: float
+    max_value: float
+    mean_value: float
+    label: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """One place where a feature fired: enough to show it and to link to it."""
+
+    run_key: str
+    position: int
+    value: float
+    before: str
+    text: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSummary:
+    """What the store holds and what the memo saved.
+
+    Attributes:
+        hits: times a stored run was returned; saved_s: seconds of computing those hits saved.
+        size_bytes: of the file and its write-ahead log on disk.
+    """
+
+    n_runs: int
+    n_tokens: int
+    n_activations: int
+    hits: int
+    saved_s: float
+    size_bytes: int
