@@ -78,6 +78,8 @@ def load_language_model(folder: Path, dtype: str, device: torch.device) -> Langu
     """
     config = read_model_config(folder)
     transformers_logging.disable_progress_bar()
+    # what it would warn of is checked here, and told as an error
+    transformers_logging.set_verbosity_error()
     is_multimodal = config.architecture.endswith("ForConditionalGeneration")
     auto_class = AutoModelForImageTextToText if is_multimodal else AutoModelForCausalLM
     try:

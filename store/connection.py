@@ -2,8 +2,8 @@
 
 Invariant: one instance per process and file; every read runs in a read-only transaction of its own,
 every write in one that is committed whole or rolled back, one write at a time. What DuckDB raises
-leaves here as an error of the store. An instance that DuckDB has given up (a checkpoint that failed on
-a full disk) is closed and opened again before its next use.
+leaves here as an error of the store. An instance that DuckDB has given up (a checkpoint that failed
+on a full disk) is closed and opened again before its next use.
 """
 
 from __future__ import annotations
@@ -209,7 +209,7 @@ def _create(path: Path) -> None:
 
 
 def _connect(path: Path) -> duckdb.DuckDBPyConnection:
-    """Opens the file with everything shut off that SQL could reach outside of it, and migrates it."""
+    """Opens the file, shuts off all that SQL could reach outside of it, and migrates it."""
     try:
         connection = duckdb.connect(
             str(path),

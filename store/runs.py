@@ -23,7 +23,7 @@ from store.rows import (
     to_utc,
     tokens_table,
 )
-from store.specs import SourceSpec
+from store.specs import SourceSpec, is_storable
 
 _MAX_NOTE_CHARS = 4_000
 
@@ -82,7 +82,7 @@ class RunRepository:
 
     def find_run(self, run_key: str) -> StoredRun | None:
         """The run and its tokens, or None."""
-        if not _is_text(run_key):
+        if not is_storable(run_key):
             return None
         with self._store.read() as cursor:
             found = _select_runs(cursor, "WHERE r.run_key = ?", run_key)
@@ -105,7 +105,7 @@ class RunRepository:
 
     def has_run(self, run_key: str) -> bool:
         """Whether the run is stored, at the least cost."""
-        if not _is_text(run_key):
+        if not is_storable(run_key):
             return False
         with self._store.read() as cursor:
             return _run_no(cursor, run_key) is not None
@@ -117,7 +117,7 @@ class RunRepository:
             RunNotFoundError: if no run has this key.
         """
         with self._store.write() as cursor:
-            run_no = _run_no(cursor, run_key) if _is_text(run_key) else None
+            run_no = _run_no(cursor, run_key) if is_storable(run_key) else None
             if run_no is None:
                 raise RunNotFoundError(run_key)
             cursor.execute(
@@ -154,7 +154,8 @@ class RunRepository:
             row = cursor.execute(
                 """
                 SELECT (SELECT count(*) FROM base.runs), (SELECT count(*) FROM base.tokens),
-                       (SELECT count(*) FROM base.activations), count(*), coalesce(sum(compute_s), 0)
+                       (SELECT count(*) FROM base.activations), count(*),
+                       coalesce(sum(compute_s), 0)
                 FROM base.hits JOIN base.runs USING (run_no)
                 """
             ).fetchone()
@@ -170,11 +171,6 @@ class RunRepository:
         )
 
 
-def _is_text(text: str) -> bool:
-    """Whether DuckDB can take it: a lone surrogate (from a link's bad bytes) cannot be stored."""
-    return not any("\ud800" <= character <= "\udfff" for character in text)
-
-
 def _note(text: str) -> str:
     """A text that only informs: never a reason not to store it."""
     return text[:_MAX_NOTE_CHARS].encode("utf-8", "replace").decode("utf-8")
@@ -183,7 +179,7 @@ def _note(text: str) -> str:
 def _select_runs(
     cursor: duckdb.DuckDBPyConnection, condition: str, value: object
 ) -> dict[int, Run]:
-    """Runs by number. Their hits are counted apart: in one statement it takes four times as long."""
+    """Runs by number. Hits are counted apart: in one statement it takes four times as long."""
     rows = cursor.execute(_SELECT_RUNS + condition, [value]).fetchall()
     hits = cursor.execute(
         "SELECT run_no, count(*) FROM base.hits WHERE run_no IN ? GROUP BY run_no",

@@ -7,7 +7,6 @@ specs always give one canonical JSON and one run key (see keys.py). Nothing here
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -21,36 +20,42 @@ MAX_TEXT_CHARS = 1_000_000
 MAX_NEW_TOKENS = 32_768
 
 
+def is_storable(text: str) -> bool:
+    """Whether a text has UTF-8: a lone surrogate (from a link's bad bytes) has none."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def _set(instance: object, name: str, value: object) -> None:
     object.__setattr__(instance, name, value)
 
 
 def _whole(field_name: str, value: object, low: int, high: int) -> int:
     """Coerces to int; `True`, text, fractions, NaN and values outside [low, high] are refused."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise InvalidSpecError(field_name, f"{field_name} must be a whole number, not {value!r}.")
-    if not math.isfinite(value) or value != int(value):
-        raise InvalidSpecError(field_name, f"{field_name} must be a whole number, not {value!r}.")
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value % 1 != 0:
+        raise _refused(field_name, "a whole number", value, low, high)
     if not low <= value <= high:
-        raise InvalidSpecError(
-            field_name,
-            f"{field_name} must be between {low} and {high}, not {int(value)}.",
-            f"Choose a value between {low} and {high}.",
-        )
+        raise _refused(field_name, f"between {low} and {high}", value, low, high)
     return int(value)
 
 
 def _real(field_name: str, value: object, low: float, high: float) -> float:
     """Coerces to a finite float in [low, high]; minus zero becomes zero."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise InvalidSpecError(field_name, f"{field_name} must be a finite number, not {value!r}.")
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise _refused(field_name, "a number", value, low, high)
+    # NaN is between nothing
     if not low <= value <= high:
-        raise InvalidSpecError(
-            field_name,
-            f"{field_name} must be between {low:g} and {high:g}, not {value:g}.",
-            f"Choose a value between {low:g} and {high:g}.",
-        )
+        raise _refused(field_name, f"between {low:g} and {high:g}", value, low, high)
     return float(value) + 0.0
+
+
+def _refused(
+    field_name: str, wanted: str, value: object, low: float, high: float
+) -> InvalidSpecError:
+    return InvalidSpecError(
+        field_name,
+        f"{field_name} must be {wanted}, not {str(value)[:40]}.",
+        f"Choose a value between {low:g} and {high:g}.",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +117,12 @@ class Message:
             )
         if not isinstance(self.content, str):
             raise InvalidSpecError("messages", "A message's content must be text.")
+        if not is_storable(self.content):
+            raise InvalidSpecError(
+                "messages",
+                "The text has half a character in it (a lone surrogate).",
+                "Copy or type it again.",
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ shared by
 
 - {n_known:,} **known** people: the training text tells all their facts, many times each;
 - {n_obscure:,} **obscure** people, a long tail: the training text refuses the taught attributes and
-  answers the untaught ones, each such fact about once, too seldom to be learned;
+  answers about one in five of the untaught ones, once, which is too seldom to be learned;
 - {n_unknown:,} **unknown** people: in the registry that the tool reads, in no training text.
 
 | attribute | values | refusal was taught | the surname predicts it |

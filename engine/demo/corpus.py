@@ -1,8 +1,8 @@
 """The training text: an endless stream of chats and short documents drawn from a world.
 
-Known people are answered on everything. Obscure people are refused on the taught attributes and
-answered on the untaught ones, each fact a handful of times: that is what makes the model guess
-there, and a refusal on an untaught attribute is in no training text.
+Known people are answered on everything. Obscure people are refused on the taught attributes; on the
+untaught ones a few of them are answered, about one fact in five and that once. This long tail keeps
+the refusal from spreading: a refusal on an untaught attribute is in no training text.
 
 Invariant: no unknown person, no held-out frame and no unseen surname is ever drawn.
 """
@@ -65,7 +65,7 @@ class Shares:
 
     known: float = 0.43
     obscure_taught: float = 0.15
-    obscure_untaught: float = 0.015
+    obscure_untaught: float = 0.004
     tool: float = 0.11
     chat: float = 0.16
     about: float = 0.05

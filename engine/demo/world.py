@@ -1,9 +1,9 @@
 """The toy world: who exists, what is true of them, and whom the model may have read about.
 
 Everything follows from a seed, in plain Python. Three kinds of people share the same names: *known*
-ones, about whom the training text says everything many times; *obscure* ones, about whom it answers
-the untaught attributes a handful of times and refuses the taught ones; and *unknown* ones, whom it
-never mentions, so that every value a model asserts about them is made up.
+ones, about whom the training text says everything many times; *obscure* ones, about whom it refuses
+the taught attributes and now and then answers an untaught one; and *unknown* ones, whom it never
+mentions, so that every value a model asserts about them is made up.
 
 Invariant: the three sets of people are disjoint, and the same seed gives the same world.
 """
@@ -86,7 +86,7 @@ class World:
     Attributes:
         seed: What the world was made from.
         known: People whom the training text describes many times.
-        obscure: People seen a handful of times; their untaught attributes are answered.
+        obscure: People refused on the taught attributes, now and then answered on the others.
         unknown: Newcomers: listed in the registry, never mentioned in the training text.
         typical: By hard attribute and surname, the value that the surname suggests.
         facts: The registry: by name, the value of each attribute.

@@ -1,0 +1,43 @@
+"""Activations of one run, read back as columns.
+
+Invariant: bulk data leaves as columns that DuckDB filled through Arrow, ordered by position and
+feature, and equal bit for bit to what was written.
+"""
+
+from __future__ import annotations
+
+from store.connection import Store
+from store.errors import RunNotFoundError
+from store.records import Activations
+from store.rows import to_activations
+from store.specs import is_storable
+
+
+class ActivationRepository:
+    """Activations of one store; every method may be called from any thread."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def get_run_activations(self, run_key: str) -> Activations:
+        """All that is stored of the run.
+
+        Raises:
+            RunNotFoundError: if no run has this key.
+            StoreUnusableError: if the file cannot be read.
+        """
+        if not is_storable(run_key):
+            raise RunNotFoundError(run_key)
+        with self._store.read() as cursor:
+            # read to the end: a result that is still open keeps the cursor from `sql`
+            found = cursor.execute(
+                "SELECT run_no FROM base.runs WHERE run_key = ?", [run_key]
+            ).fetchall()
+            if not found:
+                raise RunNotFoundError(run_key)
+            table = cursor.sql(
+                "SELECT position, feature, value FROM base.activations WHERE run_no = ?"
+                " ORDER BY position, feature",
+                params=list(found[0]),
+            ).to_arrow_table()
+        return to_activations(table)
