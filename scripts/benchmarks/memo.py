@@ -5,11 +5,10 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from store.activations import ActivationRepository
-
 from engine.api import Engine, EngineSettings, RunRequest
 from scripts.benchmarks.figures import Comparison, seconds, to_side
 from scripts.benchmarks.generation import random_gpt2
+from store.activations import ActivationRepository
 from store.connection import Store
 from store.runs import RunRepository
 from store.specs import Message, SamplingSpec

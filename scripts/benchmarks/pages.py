@@ -16,6 +16,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
@@ -77,8 +78,9 @@ def _openings(
     for _ in range(repeats):
         context = browser.new_context(viewport={"width": 1280, "height": 800})
         page = context.new_page()
-        cold.append(seconds(lambda: _open(page, url, shown)))
-        warm.append(seconds(lambda: _open(page, url, shown)))
+        opening = partial(_open, page, url, shown)
+        cold.append(seconds(opening))
+        warm.append(seconds(opening))
         _end(context)
     return cold, warm
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from store.activations import ActivationRepository
 
 from engine.api import Engine, EngineSettings
+from store.activations import ActivationRepository
 from store.connection import Store
 from store.runs import RunRepository
 from tests.engine.checkpoints import save_gpt2, save_llama, save_sae

@@ -107,7 +107,8 @@ read = [run.run_key for run in runs.list_recent_runs(10_000)]
 assert len(read) in (written, written + 1), (len(read), written)
 assert all(len(runs.get_run(key).tokens) == 200 for key in read)
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-assert runs.insert_run(SOURCE, make_run(5000, 200), make_tokens(200, 40), make_activations(5, 200, 40))
+last = make_run(5000, 200), make_tokens(200, 40), make_activations(5, 200, 40)
+assert runs.insert_run(SOURCE, *last)
 print(len(read) + 1)
 """
 
@@ -123,6 +124,43 @@ def test_a_full_disk_refuses_the_run_keeps_the_rest_and_goes_on_once_there_is_sp
     assert "full" in said
     assert "Free some space" in said
     assert len(_keys(path)) == int(counted)
+
+
+_FAILED_CHECKPOINT = """
+import resource, signal, sys
+from pathlib import Path
+from store.connection import Store
+from store.errors import StoreUnusableError
+from store.runs import RunRepository
+from tests.store.samples import SOURCE, make_activations, make_run, make_tokens
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+path = Path(sys.argv[1])
+store = Store.open(path)
+runs = RunRepository(store)
+for index in range(14):
+    tokens, activations = make_tokens(200, 40), make_activations(index, 200, 40)
+    runs.insert_run(SOURCE, make_run(index, 200), tokens, activations)
+resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size, resource.RLIM_INFINITY))
+try:
+    with store._cursor() as cursor:
+        cursor.execute("CHECKPOINT")
+except StoreUnusableError as error:
+    assert type(error.__cause__).__name__ == "FatalException", error.__cause__
+    print(error.message)
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+assert len(runs.list_recent_runs(100)) == 14
+last = make_run(5000, 200), make_tokens(200, 40), make_activations(5, 200, 40)
+assert runs.insert_run(SOURCE, *last)
+"""
+
+
+def test_a_store_that_its_database_gave_up_is_opened_again_with_all_it_had(tmp_path: Path) -> None:
+    path = tmp_path / "store.duckdb"
+    process = _python(_FAILED_CHECKPOINT, str(path))
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert "full" in out
+    assert len(_keys(path)) == 15
 
 
 def test_a_second_process_is_told_who_holds_the_store(tmp_path: Path) -> None:
