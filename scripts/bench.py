@@ -17,6 +17,8 @@ from rich.table import Table
 from scripts.benchmarks.figures import Comparison
 
 NAMES = ("generation", "memo", "pages")
+_PLAIN_WIDTH = 160
+"""Columns of the table where it goes to a file, which has no width of its own."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -37,6 +39,8 @@ def main(arguments: list[str] | None = None) -> int:
     if unknown or options.repeats < 1 or options.tokens < 1:
         parser.error(f"NAME is one of {', '.join(NAMES)}; --repeats and --tokens are above 0")
     console = Console(stderr=options.json)
+    if not console.is_terminal:
+        console.width = _PLAIN_WIDTH
     comparisons: list[Comparison] = []
     with tempfile.TemporaryDirectory(prefix="featurebook-bench-") as folder:
         for name in options.names or NAMES:

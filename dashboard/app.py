@@ -1,0 +1,32 @@
+"""The router: page settings, navigation, and the one place where a page's errors are caught.
+
+Invariant: a router and nothing else; no page's content, no fetching, no state.
+"""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from dashboard.components.boundary import error_boundary
+from dashboard.components.page_style import page_style
+from dashboard.sign_in import require_sign_in
+
+st.set_page_config(
+    page_title="Featurebook",
+    page_icon="🔬",
+    layout="wide",
+    menu_items={"About": "Featurebook: every feature of every token that your team asked about."},
+)
+page = st.navigation(
+    [
+        st.Page("views/home.py", title="Home", icon=":material/home:", default=True),
+        st.Page("views/ask.py", title="Ask", icon=":material/chat:", url_path="ask"),
+        st.Page("views/feature.py", title="Feature", icon=":material/grain:", url_path="feature"),
+        st.Page("views/sql.py", title="SQL", icon=":material/database:", url_path="sql"),
+    ],
+    position="top",
+)
+page_style()
+with error_boundary():
+    require_sign_in()
+    page.run()

@@ -1,0 +1,113 @@
+"""The feature table: features as rows with their values, one of them chosen.
+
+Invariant: the component gets rows and returns the chosen feature; it never fetches. Labels go to
+the browser as data and into the page as text content.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import streamlit as st
+
+from dashboard.links import ORDER
+from dashboard.run_view import TokenFeature
+from store.records import RunFeature
+
+NO_FEATURE = -1
+"""What the table sends when the chosen feature is let go."""
+Cell = int | float | str | None
+
+_HERE = Path(__file__).parent
+_HTML = """
+<div class="frame">
+<div class="scroll"><table role="grid"><thead></thead><tbody></tbody></table></div>
+<button type="button" class="more" hidden></button></div>
+"""
+
+_mount = st.components.v2.component(
+    "featurebook_feature_table",
+    html=_HTML,
+    css=(_HERE / "feature_table.css").read_text("utf-8"),
+    js=(_HERE / "feature_table.js").read_text("utf-8"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column; the first one of a table is the feature's index.
+
+    Attributes:
+        kind: decides digits and alignment.
+        bar: whether a bar behind the number shows its size.
+        help: one sentence, shown on hover.
+    """
+
+    name: str
+    kind: Literal["feature", "value", "percent", "count", "label"]
+    help: str
+    bar: bool = False
+
+
+TOKEN_COLUMNS = (
+    Column("feature", "feature", "Index of the feature in its SAE."),
+    Column("value", "value", "Its activation on this token.", bar=True),
+    Column("share", "percent", "Of the sum of all activations on this token."),
+    Column("of max", "percent", "Of its largest activation in this run."),
+    Column("tokens", "count", "Tokens of this run on which it is active."),
+)
+RUN_COLUMNS = (
+    Column("feature", "feature", "Index of the feature in its SAE."),
+    Column("max", "value", "Its largest activation in this run.", bar=True),
+    Column("at", "count", "Position of its largest activation."),
+    Column("tokens", "count", "Tokens of this run on which it is active."),
+    Column("sum", "value", "Sum of its activations in this run."),
+)
+
+
+def feature_table(
+    columns: tuple[Column, ...],
+    rows: Sequence[Sequence[Cell]],
+    selected: int | None,
+    key: str,
+    on_pick: Callable[[], None],
+) -> None:
+    """Draws the table.
+
+    Args:
+        rows: one cell for each column, the feature's index first.
+        selected: the chosen feature, or None.
+        key: of the component; `session.picked(key, "picked")` is the feature in `on_pick`, or
+            NO_FEATURE.
+        on_pick: called before the rerun that a click causes.
+    """
+    data = {
+        "order": ORDER,
+        "columns": [
+            {"name": item.name, "kind": item.kind, "help": item.help, "bar": item.bar}
+            for item in columns
+        ],
+        "rows": [[_rounded(cell) for cell in row] for row in rows],
+        "selected": selected,
+    }
+    _mount(key=key, data=data, on_picked_change=on_pick)
+
+
+def token_rows(features: Sequence[TokenFeature]) -> list[list[Cell]]:
+    """Rows for TOKEN_COLUMNS."""
+    return [[item.feature, item.value, item.share, item.of_max, item.n_tokens] for item in features]
+
+
+def run_rows(features: Sequence[RunFeature]) -> list[list[Cell]]:
+    """Rows for RUN_COLUMNS."""
+    return [
+        [item.feature, item.max_value, item.max_position, item.n_tokens, item.sum_value]
+        for item in features
+    ]
+
+
+def _rounded(cell: Cell) -> Cell:
+    return float(f"{cell:.5g}") if isinstance(cell, float) else cell

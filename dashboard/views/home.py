@@ -1,0 +1,82 @@
+"""Home: what this is, examples to ask, recent runs, what the store holds and what it saved."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import streamlit as st
+
+from dashboard import session
+from dashboard.components.copy_link import copy_link
+from dashboard.components.notice import notice
+from dashboard.components.page_header import page_header
+from dashboard.components.run_badge import duration
+from dashboard.components.run_list import run_list
+from dashboard.links import ViewState, to_params
+from dashboard.services import get_services
+from engine.api import SourceInfo
+from store.records import StoreSummary
+
+N_RECENT = 12
+
+
+def show_examples(source: SourceInfo) -> None:
+    """Questions that are worth asking first; a click asks."""
+    st.subheader("Ask one of these", anchor=False)
+    for column, (index, example) in zip(
+        st.columns(len(source.examples), gap="small"), enumerate(source.examples), strict=True
+    ):
+        with column, st.container(border=True, gap="xsmall", height="stretch"):
+            state = ViewState(source=source.name, example=index)
+            st.markdown(f"**{example.title}**")
+            st.code(example.prompt, language=None, wrap_lines=True)
+            st.caption(example.explanation)
+            st.page_link(
+                "views/ask.py",
+                label=":primary[Ask this]",
+                icon=":material/send:",
+                query_params=to_params(state),
+            )
+
+
+def show_summary(summary: StoreSummary) -> None:
+    """Size of the store, and what the memo saved."""
+    figures = (
+        ("Runs", f"{summary.n_runs:,}", "Generations and texts, each computed once."),
+        ("Tokens", f"{summary.n_tokens:,}", "Prompt tokens included."),
+        ("Activations", f"{summary.n_activations:,}", "Every feature above zero on every token."),
+        ("On disk", f"{summary.size_bytes / 1e6:,.1f} MB", "The DuckDB file and its log."),
+        ("Memo hits", f"{summary.hits:,}", "Questions answered from the store."),
+        ("Saved", duration(summary.saved_s), "Seconds of computing that those hits saved."),
+    )
+    for column, (name, value, meaning) in zip(st.columns(6, gap="small"), figures, strict=True):
+        column.metric(name, value, help=meaning)
+
+
+services = get_services()
+link = session.read_link()
+sources = services.engine.sources()
+source = sources[0] if sources else None
+place = page_header("What did the model compute?", source, services.engine.status(), link.problems)
+with place:
+    copy_link("/", key="copy_link")
+st.markdown(
+    "Ask a language model, and see which features of a sparse autoencoder fired on every token. "
+    "Each answer is computed once and kept with all its activations: "
+    "every later look, link or query is a read."
+)
+if source is None:
+    notice("warning", "No source is configured.", "Set FEATUREBOOK_SOURCE to one of the catalog.")
+else:
+    if source.problem is not None:
+        notice("warning", source.problem, "Stored runs can be opened all the same.")
+    if source.examples:
+        show_examples(source)
+show_summary(services.runs.summarise())
+runs = services.runs.list_recent_runs(N_RECENT)
+st.subheader("Recent runs", anchor=False)
+if runs:
+    run_list(runs, now=datetime.now(UTC))
+else:
+    st.text("Nothing is stored yet. Ask one of the examples, or your own question.")
+    st.page_link("views/ask.py", label="Ask a question", icon=":material/chat:")

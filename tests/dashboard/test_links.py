@@ -1,0 +1,90 @@
+"""Links: every state survives its address, and no address can break a page."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dashboard.links import (
+    COLOURS,
+    MAX_SQL_CHARS,
+    ORDER,
+    SCOPES,
+    ViewState,
+    parse_link,
+    to_params,
+    to_path,
+)
+
+_INDEX = st.integers(0, 2**31 - 1)
+_NAME = st.text("abcXYZ019._-", min_size=1, max_size=80)
+STATES = st.builds(
+    ViewState,
+    source=st.none() | _NAME,
+    example=st.none() | _INDEX,
+    run=st.none() | st.text("0123456789abcdef", min_size=64, max_size=64),
+    job=st.none() | st.text("abcXYZ019_-", min_size=1, max_size=64),
+    token=st.none() | _INDEX,
+    feature=st.none() | _INDEX,
+    colour=st.none() | st.sampled_from(COLOURS),
+    scope=st.none() | st.sampled_from(SCOPES),
+    q=st.none() | st.text(min_size=1, max_size=300),
+)
+NAMES = st.sampled_from([*ORDER, "other"])
+
+
+@given(STATES)
+def test_a_state_survives_its_parameters(state: ViewState) -> None:
+    parsed = parse_link(to_params(state))
+    assert parsed.state == state
+    assert parsed.problems == ()
+
+
+@given(STATES.filter(lambda state: state.q is None or state.q.isprintable()))
+def test_a_state_survives_the_address_of_its_page(state: ViewState) -> None:
+    parts = urlsplit(to_path("ask", state))
+    assert parts.path == "/ask"
+    assert parse_link(dict(parse_qsl(parts.query, keep_blank_values=True))).state == state
+
+
+@given(st.dictionaries(NAMES | st.text(max_size=10), st.text(max_size=100), max_size=12))
+def test_any_parameters_are_parsed_without_an_error(params: dict[str, str]) -> None:
+    parsed = parse_link(params)
+    assert parse_link(to_params(parsed.state)).state == parsed.state
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("token", "-1"),
+        ("token", "1.5"),
+        ("token", "\u0661\u0667"),
+        ("token", ""),
+        ("token", "99999999999"),
+        ("feature", "seven"),
+        ("feature", "4294967296"),
+        ("run", "abc"),
+        ("run", "G" * 64),
+        ("run", "a" * 64 + "\n"),
+        ("source", "../etc"),
+        ("job", "<script>"),
+        ("colour", "red"),
+        ("scope", "everything"),
+        ("q", "x" * (MAX_SQL_CHARS + 1)),
+    ],
+)
+def test_a_malformed_value_is_left_out_and_reported(name: str, value: str) -> None:
+    parsed = parse_link({name: value, "source" if name != "source" else "token": "1"})
+    assert getattr(parsed.state, name) is None
+    assert len(parsed.problems) == 1
+    assert name in parsed.problems[0] or "query" in parsed.problems[0]
+    assert len(parsed.problems[0]) < 200
+
+
+def test_parameters_of_others_are_ignored() -> None:
+    parsed = parse_link({"embed": "true", "token": "3"})
+    assert parsed.state == ViewState(token=3)
+    assert parsed.problems == ()

@@ -1,0 +1,230 @@
+"""Pages over a real store and the fake engine: what they show, and how they take bad links."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from dashboard import services as services_module
+from dashboard.example_queries import load_example_queries
+from dashboard.services import Services
+from engine.api import EngineStatus, JobFailure, RunRequest
+from store.errors import StoreLockedError
+from store.specs import Message
+from tests.dashboard.conftest import Bench
+
+APP = Path(__file__).parents[2] / "dashboard" / "app.py"
+HOSTILE = "<script>alert(1)</script> ![x](http://x/y.png) $x$ :red[x] <img src=x onerror=alert(1)>"
+
+
+def open_page(name: str, **params: str) -> AppTest:
+    """A page as a link opens it."""
+    page = AppTest.from_file(str(APP), default_timeout=30)
+    for key, value in params.items():
+        page.query_params[key] = value
+    page.switch_page(f"views/{name}.py")
+    return page.run()
+
+
+def texts(page: AppTest) -> str:
+    """All plain text of a page."""
+    return "\n".join(str(item.value) for item in [*page.text, *page.code, *page.caption])
+
+
+def asked(bench: Bench, text: str = "Who plays the harp?") -> str:
+    """A stored run; its key."""
+    return bench.engine.submit(RunRequest((Message("user", text),), created_by="ann")).run_key
+
+
+def test_home_offers_examples_and_says_that_nothing_is_stored(pages: Bench) -> None:
+    page = open_page("home")
+    assert not page.exception
+    assert "Nothing is stored yet" in texts(page)
+    assert "Who plays the harp?" in texts(page)
+    assert pages.engine.n_submitted == 0
+
+
+def test_home_shows_recent_runs_and_what_the_memo_saved(pages: Bench) -> None:
+    asked(pages)
+    asked(pages)
+    page = open_page("home")
+    metrics = {metric.label: metric.value for metric in page.metric}
+    assert metrics["Runs"] == "1"
+    assert metrics["Memo hits"] == "1"
+    assert metrics["Saved"] == "1.8 s"
+    assert "hit 1×" in texts(page)
+
+
+def test_ask_unasked_invites_to_ask_and_submits_nothing(pages: Bench) -> None:
+    page = open_page("ask")
+    assert not page.exception
+    assert "Nothing asked yet" in texts(page)
+    assert pages.engine.n_submitted == 0
+
+
+def test_a_question_is_asked_and_its_answer_shown_under_its_own_link(pages: Bench) -> None:
+    page = open_page("ask")
+    page.text_area[0].set_value("Who plays the harp?")
+    page.button(key="send-ask").click().run()
+    assert not page.exception
+    assert "Nobody plays the harp." in texts(page)
+    assert len(page.query_params["run"]) == 64
+    assert pages.engine.n_submitted == 1
+
+
+def test_a_link_to_an_example_asks_it_once(pages: Bench) -> None:
+    page = open_page("ask", source="demo", example="0")
+    assert "Nobody plays the harp." in texts(page)
+    assert "example" not in page.query_params
+    page.run()
+    assert pages.engine.n_submitted == 1
+
+
+def test_a_link_to_a_stored_run_opens_without_asking(pages: Bench) -> None:
+    run_key = asked(pages)
+    pages.engine.current = EngineStatus(
+        "error", "demo", None, 0, JobFailure("DeviceError", "No such device.", "")
+    )
+    page = open_page("ask", run=run_key, token="3", feature="500")
+    assert not page.exception
+    assert "Nobody plays the harp." in texts(page)
+    assert "first computed by ann on 2026-01-02 03:04 UTC" in texts(page)
+    assert "3 features are active on token 3" in texts(page)
+    assert page.query_params["feature"] == "500"
+    assert pages.engine.n_submitted == 1
+
+
+def test_a_stored_run_can_be_continued_as_a_chat(pages: Bench) -> None:
+    page = open_page("ask", run=asked(pages))
+    page.chat_input[0].set_value("And the lute?").run()
+    assert not page.exception
+    run = pages.services.runs.get_run(page.query_params["run"]).run
+    assert [message.role for message in run.messages] == ["user", "assistant", "user"]
+    assert run.messages[-1].content == "And the lute?"
+
+
+def test_a_running_job_shows_its_progress_and_can_be_cancelled(pages: Bench) -> None:
+    page = open_page("ask")
+    page.text_area[0].set_value("slow question")
+    page.button(key="send-ask").click().run()
+    assert "Nobody" in texts(page)
+    page.button(key="cancel").click().run()
+    assert "was cancelled" in texts(page)
+    page.button(key="again").click().run()
+    assert pages.engine.n_submitted == 2
+
+
+def test_a_failed_job_says_why_and_offers_to_ask_again(pages: Bench) -> None:
+    page = open_page("ask")
+    page.text_area[0].set_value("fail please")
+    page.button(key="send-ask").click().run()
+    assert "The device is out of memory." in texts(page)
+    assert "Use a smaller one." in texts(page)
+    assert page.button(key="again").label == "Ask again"
+
+
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ({"run": "f" * 64}, "No run with the key"),
+        ({"run": "nonsense"}, "not a run key"),
+        ({"run": HOSTILE}, "not a run key"),
+        ({"source": "demo", "example": "77"}, "example does not exist"),
+        ({"job": "job77"}, "Nothing asked yet"),
+        ({"token": "minus one"}, "not a whole number"),
+    ],
+)
+def test_a_link_that_leads_nowhere_is_said_in_a_sentence(
+    pages: Bench, params: dict[str, str], said: str
+) -> None:
+    page = open_page("ask", **params)
+    assert not page.exception
+    assert said in texts(page)
+    assert pages.engine.n_submitted == 0
+
+
+def test_a_token_or_feature_that_the_run_does_not_have_is_said(pages: Bench) -> None:
+    page = open_page("ask", run=asked(pages), token="9999", feature="444")
+    assert not page.exception
+    assert "This run has no token 9999" in texts(page)
+
+
+def test_hostile_text_never_reaches_a_page_as_markdown_or_html(pages: Bench) -> None:
+    run_key = asked(pages, HOSTILE)
+    for page in (open_page("ask", run=run_key), open_page("home")):
+        assert not page.exception
+        rendered = [str(item.value) for item in [*page.markdown, *page.caption, *page.title]]
+        assert not [text for text in rendered if "alert(1)" in text or ":red[" in text]
+
+
+def test_a_feature_shows_its_statistics(pages: Bench) -> None:
+    asked(pages)
+    page = open_page("feature", source="demo", feature="500")
+    assert not page.exception
+    metrics = {metric.label: metric.value for metric in page.metric}
+    assert metrics["Largest value"] == "2 (toy)"
+    assert metrics["Density"] == "100.000%"
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {},
+        {"source": "demo", "feature": "3"},
+        {"source": "nowhere", "feature": "3"},
+        {"source": "demo", "feature": "2000000000"},
+        {"source": HOSTILE, "feature": HOSTILE},
+    ],
+)
+def test_a_feature_of_which_nothing_is_stored_is_no_crash(
+    pages: Bench, params: dict[str, str]
+) -> None:
+    page = open_page("feature", **params)
+    assert not page.exception
+    assert texts(page)
+
+
+def test_a_query_in_the_link_is_run(pages: Bench) -> None:
+    asked(pages)
+    page = open_page("sql", q="SELECT prompt FROM runs")
+    assert not page.exception
+    assert page.dataframe[0].value["prompt"].tolist() == ["Who plays the harp?"]
+
+
+def test_a_query_that_is_refused_says_why(pages: Bench) -> None:
+    asked(pages)
+    page = open_page("sql", q="DELETE FROM runs")
+    assert not page.exception
+    assert page.text
+    assert pages.services.runs.summarise().n_runs == 1
+
+
+def test_every_example_query_runs(pages: Bench) -> None:
+    asked(pages)
+    for example in load_example_queries():
+        page = open_page("sql", q=example.sql)
+        assert not page.exception
+        assert "rows" in "".join(str(item.value) for item in page.markdown), example.title
+
+
+@pytest.mark.parametrize("name", ["home", "ask", "feature", "sql"])
+def test_a_locked_store_is_said_on_every_page(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def locked() -> Services:
+        raise StoreLockedError("data/x.duckdb", "process 7")
+
+    monkeypatch.setattr(services_module, "open_services", locked)
+    services_module.close_services()
+    page = open_page(name)
+    assert not page.exception
+    assert "data/x.duckdb is held by process 7" in texts(page)
+
+
+def test_the_state_of_the_engine_is_on_every_page(pages: Bench) -> None:
+    pages.engine.current = replace(pages.engine.current, state="busy", n_queued=2)
+    for name in ("home", "ask", "feature", "sql"):
+        page = open_page(name)
+        shown = "".join(str(item.value) for item in page.markdown)
+        assert "engine busy, 2 waiting" in shown
