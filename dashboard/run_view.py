@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from store.records import Activations, IntColumn, Run, RunFeature, Token
+from store.records import Activations, IntColumn, Run, Token
 
 AnyColumn = npt.NDArray[Any]
 
@@ -32,6 +32,22 @@ class TokenFeature:
     share: float
     of_max: float
     n_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunFeature:
+    """One feature over one run, for the table of the whole run.
+
+    Attributes:
+        max_value: its largest activation; max_position: the first token that has it.
+        n_tokens: tokens on which it fired; sum_value: of its activations.
+    """
+
+    feature: int
+    max_value: float
+    max_position: int
+    n_tokens: int
+    sum_value: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,6 @@ error, so that the two are never taken for each other.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import duckdb
 
 from store.connection import Store
@@ -66,18 +64,6 @@ class FeatureRepository:
             source_id = _get_source(cursor, source, feature).source_id
             row = cursor.execute(f"{_STATS} AND feature = ?", [source_id, feature]).fetchone()
         return FeatureStats(*row) if row else FeatureStats(source_id, feature, 0, 0.0, 0, 0, None)
-
-    def list_feature_stats(
-        self, source_id: str, features: Sequence[int]
-    ) -> tuple[FeatureStats, ...]:
-        """Statistics of those of the features that ever fired or have a label, by index."""
-        if not features:
-            return ()
-        with self._store.read() as cursor:
-            rows = cursor.execute(
-                f"{_STATS} AND feature IN ? ORDER BY feature", [source_id, list(features)]
-            ).fetchall()
-        return tuple(FeatureStats(*row) for row in rows)
 
     def list_top_contexts(self, source: str, feature: int, limit: int) -> tuple[Context, ...]:
         """Where the feature fires most, strongest first: the best place of each run.

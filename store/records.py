@@ -99,22 +99,6 @@ class Activations:
 
 
 @dataclass(frozen=True, slots=True)
-class RunFeature:
-    """One feature over one run, for the table of the whole run.
-
-    Attributes:
-        max_value: its largest activation; max_position: the first token that has it.
-        n_tokens: tokens on which it fired; sum_value: of its activations.
-    """
-
-    feature: int
-    max_value: float
-    max_position: int
-    n_tokens: int
-    sum_value: float
-
-
-@dataclass(frozen=True, slots=True)
 class StoredRun:
     """A run with all its tokens: what a page or a link shows before any feature is asked for."""
 

@@ -14,8 +14,7 @@ from typing import Literal
 import streamlit as st
 
 from dashboard.links import ORDER
-from dashboard.run_view import TokenFeature
-from store.records import RunFeature
+from dashboard.run_view import RunFeature, TokenFeature
 
 NO_FEATURE = -1
 """What the table sends when the chosen feature is let go."""
