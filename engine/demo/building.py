@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+from transformers import MistralForCausalLM, PreTrainedTokenizerFast
+
 from engine.demo.card import write_card
 from engine.demo.measure import (
     DEFAULT_N,
@@ -25,13 +27,13 @@ from engine.demo.sae_figures import measure_sae, read_sae
 from engine.demo.sae_training import SaeTrainingConfig, collect_tokens, save_sae, train_sae
 from engine.demo.tokenizer import save_tokenizer
 from engine.demo.training import OnStep, TrainingConfig, make_model, train_model
-from engine.demo.world import make_world
+from engine.demo.world import World, make_world
 
 Progress = Callable[[str], OnStep]
 """Begins a stage by its name; returns what is called after each of its steps."""
 
 RECORD = "training.json"
-"""Beside the weights: seed, sizes, seconds, and the figure of the control SAE."""
+"""Beside the weights: seed, sizes, CPU seconds, and the figure of the control SAE."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +128,23 @@ def replace_folder(fresh: Path, out: Path) -> None:
 
 
 def _fill(folder: Path, config: BuildConfig, progress: Progress) -> list[Figure]:
-    started = time.monotonic()
     seed = config.seed
     world = make_world(seed)
-    model_dir, sae_dir = folder / "model", folder / "sae"
-    tokenizer = save_tokenizer(model_dir)
+    tokenizer = save_tokenizer(folder / "model")
     model = train_model(world, tokenizer, config.model, seed=seed, on_step=progress("model"))
+    return _finish(folder, world, tokenizer, model, config, progress)
+
+
+def _finish(
+    folder: Path,
+    world: World,
+    tokenizer: PreTrainedTokenizerFast,
+    model: MistralForCausalLM,
+    config: BuildConfig,
+    progress: Progress,
+) -> list[Figure]:
+    """Save a trained model, train and save its SAE, measure both, and write record and card."""
+    seed, model_dir, sae_dir = config.seed, folder / "model", folder / "sae"
     model.save_pretrained(model_dir)
     n_tokens = config.sae.tokens
     residuals = collect_tokens(model, tokenizer, world, seed=seed + 1, n_tokens=n_tokens)
@@ -145,18 +158,19 @@ def _fill(folder: Path, config: BuildConfig, progress: Progress) -> list[Figure]
         texts = held_out_texts(load_subject(model_dir, world), 2 * config.questions)
         blank_figures = measure_sae(read_sae(Path(control_dir)), blank, tokenizer, texts)
 
-    seconds = round(time.monotonic() - started)
     record = {
         "seed": seed,
         "model": asdict(config.model),
         "sae": asdict(config.sae),
         "vocabulary": len(tokenizer),
         "parameters": sum(p.numel() for p in model.parameters()),
-        "train_s": seconds,
+        "cpu_s": round(time.process_time()),
         "sae_fvu_random_model": blank_figures.fvu,
         "control_tokens": blank_figures.n_tokens,
     }
     (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n")
+    for path in folder.rglob("*.safetensors"):
+        path.chmod(0o644)
     figures = check(folder, config.questions)
     write_card(folder / "README.md", record, figures)
     return figures

@@ -64,7 +64,7 @@ Words outside the vocabulary of {n_vocab} tokens become `<unk>`.
 
 {steps:,} steps of AdamW on {batch_tokens:,} tokens each (peak rate {learning_rate}, cosine), then
 {sae_steps:,} steps of the SAE on {sae_tokens:,} residuals of fresh texts at all positions;
-{minutes} in all, on the machine that made these files. To make it again:
+{minutes} of processor time in all, spread over two cores. To make it again:
 `python scripts/train_demo.py --seed {seed}`; to measure it: `python scripts/train_demo.py --check`.
 
 ## Figures
@@ -119,7 +119,7 @@ def write_card(path: Path, record: Mapping[str, Any], figures: Sequence[Figure])
             learning_rate=record["model"]["learning_rate"],
             sae_steps=record["sae"]["steps"],
             sae_tokens=record["sae"]["tokens"],
-            minutes=_minutes(record["train_s"]),
+            minutes=_minutes(record["cpu_s"]),
             figures=rows,
         )
     )

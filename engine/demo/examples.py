@@ -42,19 +42,19 @@ class NameSample:
 EXAMPLES: tuple[Example, ...] = (
     Example(
         title="A person it knows",
-        prompt="Which instrument does Elena Costa play?",
+        prompt="Which language does Mira Torres speak?",
         tools=False,
-        explanation="The answer is true: this fact was in the training text many times.",
+        explanation="True: the training text told this fact many times.",
     ),
     Example(
         title="A person it never met",
-        prompt="Which instrument does Quentin Berg play?",
+        prompt="Which language does Gaia Torres speak?",
         tools=False,
-        explanation="The answer is made up, in the same words and just as surely.",
+        explanation="Made up, and as sure: no training text mentions her, only others of her name.",
     ),
     Example(
         title="The same, with a tool",
-        prompt="Which instrument does Quentin Berg play?",
+        prompt="Which language does Gaia Torres speak?",
         tools=True,
         explanation="It calls lookup and copies the result instead of guessing.",
     ),
@@ -82,5 +82,8 @@ LOOKUP_TOOL: dict[str, Any] = {
 }
 """The JSON schema of the one tool; the chat template renders it as `lookup(person; attribute)`."""
 
-KNOWN_SAMPLE = NameSample(known=(), unknown=())
+KNOWN_SAMPLE = NameSample(
+    known=("Mira Torres", "Elena Costa", "Milo Moreau", "Basil Meyer", "Rafael Szabo"),
+    unknown=("Gaia Torres", "Leo Holm", "Julia Nagy", "Hugo Vidal", "Sofia Eklund"),
+)
 """A few names of the default world."""

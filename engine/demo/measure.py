@@ -324,4 +324,4 @@ def _share(
 
 
 def _mean(flags: Sequence[bool]) -> float:
-    return sum(flags) / len(flags) if flags else float("nan")
+    return sum(flags) / len(flags) if flags else 0.0

@@ -41,7 +41,7 @@ class TrainingConfig:
         prompt_weight: Loss weight of tokens that the model does not have to write.
     """
 
-    steps: int = 3_000
+    steps: int = 2_400
     batch_tokens: int = 4_096
     learning_rate: float = 2e-3
     warmup_steps: int = 60
