@@ -1,7 +1,7 @@
 """The ASGI application: pages, the HTTP API at /api, /healthz, and what starts and ends with them.
 
 Invariant: the store and the engine are closed when the server ends, and the server does not start
-on an address that nothing guards. Run it by `python -m streamlit run dashboard/server.py`.
+on an address that nothing guards. Run it by `python -m dashboard`.
 """
 
 from __future__ import annotations

@@ -14,7 +14,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from engine.errors import EngineError
 from scripts.benchmarks.figures import Comparison
+from store.errors import StoreError
 
 NAMES = ("generation", "memo", "pages")
 _PLAIN_WIDTH = 160
@@ -33,6 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--tokens", type=int, default=96, help="tokens a round generates (default 96)"
     )
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ... (default cpu)")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     options = parser.parse_args(arguments)
     unknown = set(options.names) - set(NAMES)
@@ -43,9 +46,13 @@ def main(arguments: list[str] | None = None) -> int:
         console.width = _PLAIN_WIDTH
     comparisons: list[Comparison] = []
     with tempfile.TemporaryDirectory(prefix="featurebook-bench-") as folder:
-        for name in options.names or NAMES:
-            console.print(f"measuring {name} ...", style="dim")
-            comparisons += _measure(name, Path(folder), options.repeats, options.tokens)
+        try:
+            for name in options.names or NAMES:
+                console.print(f"measuring {name} ...", style="dim")
+                comparisons += _measure(name, Path(folder), options)
+        except (EngineError, StoreError) as error:
+            print(f"error: {error.message} ({error.hint})", file=sys.stderr)
+            return 1
     if options.json:
         print(json.dumps({"machine": _machine(), "figures": [asdict(c) for c in comparisons]}))
     else:
@@ -54,19 +61,19 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _measure(name: str, work_dir: Path, repeats: int, n_new: int) -> tuple[Comparison, ...]:
+def _measure(name: str, work_dir: Path, options: argparse.Namespace) -> tuple[Comparison, ...]:
     # imported one by one: pages are measured in a process without torch
     if name == "generation":
         from scripts.benchmarks.generation import measure_generation
 
-        return measure_generation(work_dir, repeats, n_new)
+        return measure_generation(work_dir, options.repeats, options.tokens, options.device)
     if name == "memo":
         from scripts.benchmarks.memo import measure_memo
 
-        return measure_memo(work_dir, repeats)
+        return measure_memo(work_dir, options.repeats, options.device)
     from scripts.benchmarks.pages import measure_pages
 
-    return measure_pages(work_dir, repeats)
+    return measure_pages(work_dir, options.repeats)
 
 
 def _machine() -> dict[str, object]:

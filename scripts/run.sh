@@ -99,5 +99,4 @@ EOF
 read -r host port <<<"$address"
 export HOST=$host PORT=$port
 
-exec "$python" -m streamlit run dashboard/server.py \
-  --server.address "$host" --server.port "$port"
+exec "$python" -m dashboard --server.address "$host" --server.port "$port"

@@ -60,7 +60,7 @@ bin="$root/.venv/bin"
 gate 'ruff check' "$python" -m ruff check .
 gate 'ruff format' "$python" -m ruff format --check .
 gate 'mypy' "$python" -m mypy
-gate 'import-linter' "$bin/lint-imports"
+gate 'import-linter' "$bin/lint-imports" --no-logo
 gate 'shellcheck' "$bin/shellcheck" scripts/*.sh .ci/run
 [ -z "$failed" ] || say "Failed so far: ${failed#, }"
 

@@ -19,23 +19,26 @@ from store.specs import SamplingSpec
 AIM_RATIO = 0.85
 
 
-def measure_generation(work_dir: Path, repeats: int, n_new: int) -> tuple[Comparison, ...]:
+def measure_generation(
+    work_dir: Path, repeats: int, n_new: int, device: str
+) -> tuple[Comparison, ...]:
     """Tokens a second with and without capture, on the demo and on a random GPT-2 small.
 
     Args:
         work_dir: where the random checkpoint is kept.
         repeats: measured rounds, after one that warms up.
         n_new: tokens generated a round.
+        device: such as `cpu` or `cuda`.
     """
     gpt2, sae = random_gpt2(work_dir)
     sources = {
-        "demo (toy)": EngineSettings(device="cpu", _env_file=None),
+        "demo (toy)": EngineSettings(device=device, _env_file=None),
         f"GPT-2 small, random, {GPT2_FEATURES:,} features": EngineSettings(
-            mistral_model=str(gpt2), sae_path=str(sae), device="cpu", _env_file=None
+            mistral_model=str(gpt2), sae_path=str(sae), device=device, _env_file=None
         ),
     }
     return tuple(
-        _compare(name, load_source(Catalog(settings).resolve(None), "cpu"), repeats, n_new)
+        _compare(name, load_source(Catalog(settings).resolve(None), device), repeats, n_new)
         for name, settings in sources.items()
     )
 
@@ -50,7 +53,7 @@ def random_gpt2(work_dir: Path) -> tuple[Path, Path]:
 
 
 def _compare(name: str, resident: ResidentSource, repeats: int, n_new: int) -> Comparison:
-    model = resident.language.model
+    model, device = resident.language.model, resident.language.device
     generate_ids: Any = model.generate
     prompt = tuple(range(5, 37))
     sampling = SamplingSpec(max_new_tokens=n_new)
@@ -58,8 +61,8 @@ def _compare(name: str, resident: ResidentSource, repeats: int, n_new: int) -> C
     def plain() -> None:
         with torch.inference_mode():
             generate_ids(
-                torch.tensor([prompt]),
-                attention_mask=torch.ones(1, len(prompt), dtype=torch.int64),
+                torch.tensor([prompt], device=device),
+                attention_mask=torch.ones(1, len(prompt), dtype=torch.int64, device=device),
                 max_new_tokens=n_new,
                 min_new_tokens=n_new,
                 do_sample=False,
@@ -87,7 +90,7 @@ def _compare(name: str, resident: ResidentSource, repeats: int, n_new: int) -> C
     )
     ratio = sides[1].median / sides[0].median
     return Comparison(
-        title=f"Generation, {name}, {n_new} tokens, CPU float32",
+        title=f"Generation, {name}, {n_new} tokens, {device}, float32",
         sides=sides,
         ratio=ratio,
         ratio_of="with capture / plain",

@@ -17,13 +17,13 @@ AIM_S = 0.020
 N_TOKENS = 500
 
 
-def measure_memo(work_dir: Path, repeats: int) -> tuple[Comparison, ...]:
+def measure_memo(work_dir: Path, repeats: int, device: str) -> tuple[Comparison, ...]:
     """Seconds to compute a run, and to get it again with its tokens and activations."""
     model, sae = random_gpt2(work_dir)
     with tempfile.TemporaryDirectory(dir=work_dir) as folder:
         store = Store.open(Path(folder) / "store.duckdb")
         settings = EngineSettings(
-            mistral_model=str(model), sae_path=str(sae), device="cpu", _env_file=None
+            mistral_model=str(model), sae_path=str(sae), device=device, _env_file=None
         )
         runs, activations = RunRepository(store), ActivationRepository(store)
         engine = Engine(runs, settings)
@@ -42,7 +42,7 @@ def measure_memo(work_dir: Path, repeats: int) -> tuple[Comparison, ...]:
     sides = (to_side("computed", [computed_s], "s"), to_side("from the store", hits_s, "s"))
     return (
         Comparison(
-            title=f"Memo hit of a {N_TOKENS}-token run, GPT-2 small, random, CPU",
+            title=f"Memo hit of a {N_TOKENS}-token run, GPT-2 small, random, {device}",
             sides=sides,
             ratio=computed_s / sides[1].median,
             ratio_of="computed / from the store",

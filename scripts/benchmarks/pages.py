@@ -151,7 +151,7 @@ def _server(work_dir: Path) -> Iterator[str]:
     for name in ("FEATUREBOOK_API_TOKEN", "MISTRAL_MODEL", "SAE_PATH", "FEATUREBOOK_SOURCE"):
         environment[name] = ""
     root = Path(__file__).resolve().parents[2]
-    command = [sys.executable, "-m", "streamlit", "run", "dashboard/server.py"]
+    command = [sys.executable, "-m", "dashboard"]
     command += ["--server.port", str(port), "--server.headless", "true"]
     with (work_dir / "server.log").open("wb") as log:
         process = subprocess.Popen(command, cwd=root, env=environment, stdout=log, stderr=log)

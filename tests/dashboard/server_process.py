@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-COMMAND = (sys.executable, "-m", "streamlit", "run", "dashboard/server.py")
+COMMAND = (sys.executable, "-m", "dashboard")
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 20.0
 

@@ -40,6 +40,15 @@ def test_a_server_that_must_not_start_says_why_in_one_line(
     assert not (tmp_path / "store.duckdb").exists()
 
 
+def test_ctrl_c_ends_the_server_without_a_complaint(tmp_path: Path) -> None:
+    server = start_server(tmp_path / "store.duckdb", tmp_path / "server.log")
+    server.stop()
+    log = (tmp_path / "server.log").read_text("utf-8")
+    assert server.process.returncode == 0, log
+    assert log.strip().endswith("Stopped.")
+    assert not (tmp_path / "store.duckdb.wal").exists()
+
+
 def test_a_second_server_on_one_store_comes_up_and_says_who_holds_it(tmp_path: Path) -> None:
     store = tmp_path / "store.duckdb"
     first = start_server(store, tmp_path / "first.log")

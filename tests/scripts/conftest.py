@@ -32,7 +32,7 @@ STUB = """#!/usr/bin/env bash
 if [ "$1" = -m ]; then
   printf '%s\\n' "$*" >>"$STUB_LOG"
   case $2 in
-    streamlit) printf 'pid=%s\\nHOST=%s\\nPORT=%s\\nINSECURE=%s\\n' \
+    dashboard) printf 'pid=%s\\nHOST=%s\\nPORT=%s\\nINSECURE=%s\\n' \
       "$$" "$HOST" "$PORT" "${FEATUREBOOK_INSECURE-}" ;;
     pytest) printf 'CI=%s\\n1 passed in 0.01s\\n' "${CI-}" ;;
   esac

@@ -39,3 +39,9 @@ def test_an_unknown_benchmark_is_wrong_usage(capsys: pytest.CaptureFixture[str])
         bench.main(["nope"])
     assert caught.value.code == 2
     assert "generation" in capsys.readouterr().err
+
+
+def test_a_device_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert bench.main(["generation", "--device", "cuda:99"]) == 1
+    [line] = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("error: The device 'cuda:99'")

@@ -66,15 +66,13 @@ def test_a_port_that_is_none_in_the_settings_is_named(project: StubProject, sour
     done = project.run(RUN, **({"PORT": "99999"} if source == "environment" else {}))
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith("PORT is set to '99999': ")
-    assert project.calls("streamlit") == []
+    assert project.calls("dashboard") == []
 
 
 def test_the_server_starts_where_it_was_asked_to(project: StubProject, free_port: int) -> None:
     done = project.run(RUN, "--port", str(free_port), "--host=localhost", PORT="1", HOST="nowhere")
     assert done.returncode == 0
-    assert project.calls("streamlit") == [
-        f"run dashboard/server.py --server.address localhost --server.port {free_port}"
-    ]
+    assert project.calls("dashboard") == [f"--server.address localhost --server.port {free_port}"]
     served = _served(done.stdout)
     assert (served["HOST"], served["PORT"]) == ("localhost", str(free_port))
 
@@ -117,14 +115,14 @@ def test_a_taken_port_is_said_in_one_line(project: StubProject, taken_port: int)
         f"Port {taken_port} of 127.0.0.1 is taken: "
         "end what listens there, or choose another with --port.\n"
     )
-    assert project.calls("streamlit") == []
+    assert project.calls("dashboard") == []
 
 
 def test_an_address_of_another_machine_is_refused(project: StubProject, free_port: int) -> None:
     done = project.run(RUN, "--host", "192.0.2.1", "--port", str(free_port))
     assert done.returncode == 1
     assert "192.0.2.1" in done.stderr.splitlines()[-1]
-    assert project.calls("streamlit") == []
+    assert project.calls("dashboard") == []
 
 
 def test_only_the_first_start_installs(project: StubProject, free_port: int) -> None:
@@ -198,4 +196,4 @@ def test_a_virtual_environment_that_is_missing_is_made(
     assert project.calls("venv") == [f"--clear {project.root}/.venv"]
     # The stub makes nothing, so the script cannot go on; it must not pretend to.
     assert done.returncode != 0
-    assert project.calls("streamlit") == []
+    assert project.calls("dashboard") == []
