@@ -56,7 +56,7 @@ EXAMPLES: tuple[Example, ...] = (
         title="The same, with a tool",
         prompt="Which language does Gaia Torres speak?",
         tools=True,
-        explanation="It calls lookup and copies the result instead of guessing.",
+        explanation="It calls lookup instead of guessing.",
     ),
 )
 """A known person, an unknown one whom the model makes something up about, and the tool."""
