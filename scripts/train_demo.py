@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__.split("\n\n")[0],
-        epilog="Training takes at most 20 minutes on two cores.",
+        epilog="Training takes about 20 minutes on two cores that have nothing else to do.",
     )
     add = parser.add_argument
     add("--seed", type=int, default=DEFAULT_SEED, help="seed of world and weights (%(default)s)")

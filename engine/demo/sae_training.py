@@ -42,7 +42,7 @@ class SaeTrainingConfig:
     d_sae: int = 1_024
     k: int = 12
     tokens: int = 400_000
-    steps: int = 2_500
+    steps: int = 1_500
     batch_size: int = 2_048
     learning_rate: float = 1e-3
 
