@@ -87,6 +87,17 @@ class _Entry:
     examples: tuple[SourceExample, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    model: Located
+    sae: Located
+    model_name: str
+    sae_name: str
+    model_config: ModelConfig
+    sae_config: SaeConfig
+    hook: HookPoint
+
+
 class Catalog:
     """The sources of this installation: `demo`, and `custom` where the settings define it."""
 
@@ -120,6 +131,31 @@ class Catalog:
         if name not in self._entries:
             raise UnknownSourceError(name, tuple(self._entries))
         entry = self._entries[name]
+        found = self._find(entry)
+        dtype = found.model_config.dtype if self._dtype == "auto" else self._dtype
+        spec = SourceSpec(
+            name=entry.name,
+            model=ModelSpec(found.model_name, self._locator.revision(found.model), dtype),
+            sae_id=found.sae_name,
+            sae_revision=self._locator.revision(found.sae),
+            hook_name=found.sae_config.hook_name,
+            layer=found.hook.layer,
+            d_in=found.sae_config.d_in,
+            d_sae=found.sae_config.d_sae,
+            architecture=found.sae_config.architecture,
+        )
+        return ResolvedSource(
+            spec=spec,
+            model_dir=found.model.folder,
+            sae_dir=found.sae.folder,
+            hook=found.hook,
+            sae_config=found.sae_config,
+            n_context=found.model_config.n_context,
+            tools=entry.tools,
+        )
+
+    def _find(self, entry: _Entry) -> _Found:
+        """Files and shapes of a source, without its revisions: those may take reading it whole."""
         if entry.sae is None:
             raise WeightsMissingError(
                 "MISTRAL_MODEL is set, but SAE_PATH is not.",
@@ -127,43 +163,34 @@ class Catalog:
             )
         model = self._locator.locate(entry.model, "config.json")
         sae = self._locator.locate(entry.sae, CONFIG_FILE)
-        return self._fit(entry, model, sae)
-
-    def _fit(self, entry: _Entry, model: Located, sae: Located) -> ResolvedSource:
         model_config = read_model_config(model.folder)
         sae_config = read_sae_config(sae.folder)
         hook = parse_hook_name(sae_config.hook_name)
         check_fit(model_config, sae_config, hook)
-        dtype = model_config.dtype if self._dtype == "auto" else self._dtype
-        spec = SourceSpec(
-            name=entry.name,
-            model=ModelSpec(entry.model_name or model.name, model.revision, dtype),
-            sae_id=entry.sae_name or sae.name,
-            sae_revision=sae.revision,
-            hook_name=sae_config.hook_name,
-            layer=hook.layer,
-            d_in=sae_config.d_in,
-            d_sae=sae_config.d_sae,
-            architecture=sae_config.architecture,
-        )
-        return ResolvedSource(
-            spec, model.folder, sae.folder, hook, sae_config, model_config.n_context, entry.tools
+        return _Found(
+            model=model,
+            sae=sae,
+            model_name=entry.model_name or model.name,
+            sae_name=entry.sae_name or sae.name,
+            model_config=model_config,
+            sae_config=sae_config,
+            hook=hook,
         )
 
     def _describe(self, entry: _Entry) -> SourceInfo:
-        resolved, problem = None, None
+        found, problem = None, None
         try:
-            resolved = self.resolve(entry.name)
+            found = self._find(entry)
         except EngineError as error:
             problem = f"{error.message} {error.hint}".strip()
         return SourceInfo(
             name=entry.name,
             title=entry.title,
-            model_id=resolved.spec.model.repo_id if resolved else entry.model,
-            sae_id=resolved.spec.sae_id if resolved else entry.sae or "",
-            hook_name=resolved.spec.hook_name if resolved else None,
-            d_in=resolved.spec.d_in if resolved else None,
-            d_sae=resolved.spec.d_sae if resolved else None,
+            model_id=found.model_name if found else entry.model,
+            sae_id=found.sae_name if found else entry.sae or "",
+            hook_name=found.sae_config.hook_name if found else None,
+            d_in=found.sae_config.d_in if found else None,
+            d_sae=found.sae_config.d_sae if found else None,
             tool_names=tuple(tool.name for tool in entry.tools),
             is_toy=entry.is_toy,
             examples=entry.examples,

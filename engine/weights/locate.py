@@ -15,17 +15,17 @@ from engine.weights.fingerprint import FingerprintCache
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """A folder of weights at one revision.
+    """A folder of weights.
 
     Attributes:
         folder: where the files are.
         name: repository, `repository:folder`, or the local folder's name; free of machine paths.
-        revision: commit, or `sha256:...` for a local folder.
+        commit: of a repository's snapshot; None for a local folder.
     """
 
     folder: Path
     name: str
-    revision: str
+    commit: str | None
 
 
 class Locator:
@@ -55,13 +55,23 @@ class Locator:
         name = repo_id if relative == "." else f"{repo_id}:{relative}"
         return Located(folder, name, snapshot.name)
 
+    def revision(self, located: Located) -> str:
+        """The commit, or `sha256:...` of a local folder's content.
+
+        Reads all of a local folder when it is asked for the first time or a file of it changed.
+
+        Raises:
+            WeightsMissingError: if a file cannot be read.
+        """
+        return located.commit or self._fingerprints.fingerprint(located.folder)
+
     def _local(self, path: Path, needed: str) -> Located:
         if not path.is_dir():
             raise WeightsMissingError(
                 f"There is no folder {str(path)!r}.", "Set MISTRAL_MODEL and SAE_PATH to folders."
             )
         folder = _one_folder(path, needed, path.name)
-        return Located(folder, path.resolve().name, self._fingerprints.fingerprint(folder))
+        return Located(folder, path.resolve().name, None)
 
     def _snapshot(self, repo_id: str) -> Path:
         # imported here: the hub client takes half a second, and the demo never needs it

@@ -19,7 +19,8 @@ from engine.errors import (
 )
 from engine.hook_names import HookPoint, parse_hook_name
 from engine.settings import EngineSettings
-from tests.engine.checkpoints import save_sae
+from engine.weights.fingerprint import FingerprintCache
+from tests.engine.checkpoints import D_SAE, save_sae
 
 
 def _catalog(tmp_path: Path, model: Path | str | None, sae: Path | str | None) -> Catalog:
@@ -75,6 +76,19 @@ def test_the_revision_of_a_folder_follows_its_content(model: Path, tmp_path: Pat
     assert second.model == first.model
     (model / "tokenizer_config.json").write_text("{}")
     assert catalog.resolve("custom").spec.model.revision != first.model.revision
+
+
+def test_describing_a_source_never_reads_its_weights(
+    checkpoints: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog = _catalog(tmp_path, checkpoints / "llama", checkpoints / "sae-topk")
+
+    def read(self: FingerprintCache, folder: Path) -> str:
+        raise AssertionError(f"{folder} was read whole")
+
+    monkeypatch.setattr(FingerprintCache, "fingerprint", read)
+    first = catalog.sources()[0]
+    assert (first.name, first.problem, first.d_sae) == ("custom", None, D_SAE)
 
 
 def test_copies_of_a_folder_have_one_revision(checkpoints: Path, tmp_path: Path) -> None:
