@@ -78,7 +78,7 @@ class ResolvedSource:
 class _Entry:
     name: str
     title: str
-    model: str
+    model: str | None
     sae: str | None
     model_name: str | None = None
     sae_name: str | None = None
@@ -156,6 +156,11 @@ class Catalog:
 
     def _find(self, entry: _Entry) -> _Found:
         """Files and shapes of a source, without its revisions: those may take reading it whole."""
+        if entry.model is None:
+            raise WeightsMissingError(
+                "SAE_PATH is set, but MISTRAL_MODEL is not.",
+                "Set MISTRAL_MODEL to the repository or folder of the model that the SAE reads.",
+            )
         if entry.sae is None:
             raise WeightsMissingError(
                 "MISTRAL_MODEL is set, but SAE_PATH is not.",
@@ -186,7 +191,7 @@ class Catalog:
         return SourceInfo(
             name=entry.name,
             title=entry.title,
-            model_id=found.model_name if found else entry.model,
+            model_id=found.model_name if found else entry.model or "",
             sae_id=found.sae_name if found else entry.sae or "",
             hook_name=found.sae_config.hook_name if found else None,
             d_in=found.sae_config.d_in if found else None,
@@ -240,11 +245,11 @@ def _entries(settings: EngineSettings) -> list[_Entry]:
             for item in EXAMPLES
         ),
     )
-    if settings.mistral_model is None:
+    if settings.mistral_model is None and settings.sae_path is None:
         return [demo]
     custom = _Entry(
         name="custom",
-        title=f"Custom: {Path(settings.mistral_model).name}",
+        title=f"Custom: {Path(settings.mistral_model or 'no model').name}",
         model=settings.mistral_model,
         sae=settings.sae_path,
     )

@@ -187,6 +187,15 @@ def test_a_model_without_an_sae_says_which_setting_is_missing(model: Path, tmp_p
         _catalog(tmp_path, model, None).resolve("custom")
 
 
+def test_an_sae_without_a_model_says_which_setting_is_missing(
+    checkpoints: Path, tmp_path: Path
+) -> None:
+    catalog = _catalog(tmp_path, None, checkpoints / "sae-topk")
+    with pytest.raises(WeightsMissingError, match="MISTRAL_MODEL is not"):
+        catalog.resolve(None)
+    assert catalog.resolve("demo").spec.name == "demo"
+
+
 @pytest.mark.parametrize(
     ("name", "point"),
     [
