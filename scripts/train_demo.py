@@ -73,11 +73,13 @@ def _train(args: argparse.Namespace) -> None:
         TimeElapsedColumn,
         TimeRemainingColumn,
     )
+    from transformers.utils import logging as transformers_logging
 
     from engine.demo.building import BuildConfig, build, scale
     from engine.demo.training import OnStep
 
     torch.set_num_threads(args.threads)
+    transformers_logging.disable_progress_bar()
     config = BuildConfig(seed=args.seed, questions=args.questions)
     if args.steps is not None:
         config = scale(config, args.steps)
@@ -106,10 +108,12 @@ def _train(args: argparse.Namespace) -> None:
 
 def _check(folder: Path, questions: int, *, as_json: bool) -> None:
     import torch
+    from transformers.utils import logging as transformers_logging
 
     from engine.demo.building import check
 
     torch.set_num_threads(2)
+    transformers_logging.disable_progress_bar()
     figures = check(folder, questions)
     if as_json:
         values = {figure.key: figure.value for figure in figures}
