@@ -106,8 +106,8 @@ def save_sae(
         return torch.randn(*shape, generator=generator)
 
     weights = {
-        "W_enc": random(d_in, D_SAE),
-        "b_enc": random(D_SAE) * 0.1 - 1.0,
+        "W_enc": random(d_in, D_SAE) * 0.2,
+        "b_enc": random(D_SAE) * 0.1 - 0.2,
         "W_dec": random(D_SAE, d_in),
         "b_dec": random(d_in) * 0.1,
     }

@@ -18,8 +18,6 @@ from store.specs import Message, RunKind, SamplingSpec
 from tests.engine.checkpoints import D_SAE, hidden_at
 from tests.engine.conftest import Bench
 
-BF16_ROUNDING = 2.0**-8
-
 
 def _ask(bench: Bench, text: str, kind: RunKind = "generation") -> tuple[StoredRun, Activations]:
     view = bench.engine.submit(
@@ -60,7 +58,7 @@ def _check(
     # where a value lies within rounding of zero, either side may call it silent
     certain = (expected > 1e-4) | (expected == 0)
     assert ((got > 0) == (expected > 0))[certain].all()
-    np.testing.assert_allclose(got, expected, atol=1e-4, rtol=BF16_ROUNDING)
+    np.testing.assert_allclose(got, expected, atol=1e-4, rtol=0)
     assert (got[-1] > 0).any(), "the last token's activations are missing"
     counted = np.bincount(activations.position, minlength=len(ids))
     assert [token.n_active for token in stored.tokens] == counted.tolist()
