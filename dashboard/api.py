@@ -147,7 +147,7 @@ def _job(request: Request, job: JobView) -> JobOut:
     return job_out(
         job,
         url=f"{base}/jobs/{job.job_id}",
-        run_url=_url(request, "ask", ViewState(run=job.run_key, job=job.job_id)),
+        run_url=_url(request, "ask", ViewState(run=job.run_key or None, job=job.job_id)),
     )
 
 

@@ -23,6 +23,7 @@ page = st.navigation(
         st.Page("views/ask.py", title="Ask", icon=":material/chat:", url_path="ask"),
         st.Page("views/feature.py", title="Feature", icon=":material/grain:", url_path="feature"),
         st.Page("views/sql.py", title="SQL", icon=":material/database:", url_path="sql"),
+        st.Page("views/models.py", title="Models", icon=":material/memory:", url_path="models"),
     ],
     position="top",
 )

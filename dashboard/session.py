@@ -35,6 +35,11 @@ def show(state: ViewState) -> None:
         st.query_params.from_dict(wanted)
 
 
+def select_source(name: str | None) -> None:
+    """Chooses a source; a name that cannot be one is none."""
+    show(parse_link({"source": name} if name else {}).state)
+
+
 def select_token(position: int | None) -> None:
     """Chooses a token, or none."""
     show(replace(view(), token=position, scope=None))
@@ -103,3 +108,9 @@ def picked(key: str, name: str) -> int | None:
     """The whole number that a component of this page sent in its last event, if it is one."""
     value = st.session_state.get(key, {}).get(name)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def picked_name(key: str, name: str) -> str | None:
+    """The text that a component of this page sent in its last event, if it is one."""
+    value = st.session_state.get(key, {}).get(name)
+    return value if isinstance(value, str) else None

@@ -1,4 +1,4 @@
-"""What callers may use of the engine: submit a request, follow its job, cancel it.
+"""What callers may use of the engine: ask, follow, cancel; look after sources and their weights.
 
 Invariant: no tensor and no torch in any signature, and importing this module does not import torch;
 a request whose run is stored is answered without ever loading it.
@@ -10,9 +10,13 @@ import threading
 import time
 from collections import OrderedDict
 
-from engine.catalog import Catalog, SourceInfo
-from engine.errors import JobNotFoundError, RequestError, UnsupportedError
+from engine.berth import Berth
+from engine.catalog import Catalog, PreparationNeeded, SourceInfo
+from engine.definitions import Claims, Dtype, SaeActivation, SaeOverrides, SourceDefinition
+from engine.errors import JobNotFoundError
+from engine.estimates import Estimator, refuse_what_does_not_fit
 from engine.flights import Flight, Job
+from engine.intake import Intake
 from engine.jobs import (
     ACTIVE_STATES,
     EngineState,
@@ -23,25 +27,63 @@ from engine.jobs import (
     LiveToken,
     RunRequest,
 )
-from engine.memo import NUMERICS_VERSION, Memo
+from engine.memo import Memo
+from engine.memory import DeviceMemory, MemoryEstimate
+from engine.registry import SaeRelease, list_releases, resolve_location
 from engine.settings import EngineSettings
-from engine.worker import Worker
-from store.keys import run_key
+from engine.source_entries import InvalidSourceError
+from engine.transfers import TransferKind, Transfers, TransferState, TransferView
+from engine.weights.hub import Hub
+from engine.weights.inventory import source_weights
+from engine.weights.parts import (
+    Check,
+    Component,
+    ComponentStatus,
+    DownloadPlan,
+    FileFault,
+    PartState,
+    PlannedFile,
+    SourceWeights,
+    TransferProgress,
+    VerifyReport,
+)
+from engine.worker import Chore, Worker
 from store.runs import RunRepository
-from store.specs import RunSpec
 
 __all__ = [
     "ACTIVE_STATES",
+    "Check",
+    "Claims",
+    "Component",
+    "ComponentStatus",
+    "DeviceMemory",
+    "DownloadPlan",
+    "Dtype",
     "Engine",
     "EngineSettings",
     "EngineState",
     "EngineStatus",
+    "FileFault",
+    "InvalidSourceError",
     "JobFailure",
     "JobState",
     "JobView",
     "LiveToken",
+    "MemoryEstimate",
+    "PartState",
+    "PlannedFile",
     "RunRequest",
+    "SaeActivation",
+    "SaeOverrides",
+    "SaeRelease",
+    "SourceDefinition",
     "SourceInfo",
+    "SourceWeights",
+    "TransferKind",
+    "TransferProgress",
+    "TransferState",
+    "TransferView",
+    "VerifyReport",
 ]
 
 
@@ -57,23 +99,30 @@ class Engine:
 
     def __init__(self, runs: RunRepository, settings: EngineSettings) -> None:
         self._catalog = Catalog(settings)
-        self._worker = Worker(runs, self._catalog, settings.device, self._land)
+        self._estimator = Estimator(self._catalog, settings.device)
+        self._berth = Berth(self._catalog, self._estimator, settings.device)
+        self._worker = Worker(runs, self._berth, self._land)
         self._memo = Memo(runs, self._worker.launch)
+        self._intake = Intake(self._catalog, self._memo, self._worker)
+        self._settings = settings
+        self._transfers_made: Transfers | None = None
         self._jobs: OrderedDict[str, Job] = OrderedDict()
         self._lock = threading.Lock()
 
     def submit(self, request: RunRequest) -> JobView:
         """Returns the stored run's job (state `done`, `memoized`), or queues its computation.
 
-        Equal requests at one moment share one computation; each has a job of its own.
+        Equal requests at one moment share one computation; each has a job of its own. Where the
+        revision of a large local folder must first be computed, or an SAE be converted, that is
+        queued too: the job's `run_key` is empty until then.
 
         Raises:
             RequestError: for a request that cannot be run as it is.
-            EngineError: if the source cannot be resolved (weights missing, unknown hook, ...).
+            WeightsMissingError: if files are missing; the hint says how to fetch them.
+            EngineError: if the source cannot be resolved (unknown hook, ...).
             StoreError: if the store cannot be read.
         """
-        spec = self._resolve(request)
-        job = self._memo.request(spec, run_key(spec, NUMERICS_VERSION), request.created_by)
+        job = self._intake.submit(request)
         with self._lock:
             self._jobs[job.job_id] = job
             while len(self._jobs) > _JOBS_KEPT:
@@ -110,11 +159,7 @@ class Engine:
         """
         job = self._job(job_id)
         if self._view(job).is_active:
-            with self._lock:
-                is_first = not job.has_left
-                job.has_left = True
-            if is_first:
-                job.flight.leave()
+            job.leave()
         return self._view(job)
 
     def status(self) -> EngineStatus:
@@ -125,9 +170,137 @@ class Engine:
         """The catalog, the default source first."""
         return self._catalog.sources()
 
+    def sources_problem(self) -> str | None:
+        """One sentence if the file of added sources cannot be used whole, else None."""
+        return self._catalog.named.problem()
+
+    def sae_releases(self, model: str = "") -> tuple[SaeRelease, ...]:
+        """Published SAEs of sae-lens's registry that a source can name; the first call takes 1 s.
+
+        Args:
+            model: part of a model's name; empty for all.
+        """
+        return list_releases(model)
+
+    def add_source(self, definition: SourceDefinition) -> SourceInfo:
+        """Saves a source, or replaces one that was added, if all that can be checked is right.
+
+        Raises:
+            RequestError: if a value of it is not as it must be.
+            EngineError: if files that are here cannot be used; nothing is saved then.
+        """
+        return self._catalog.add(definition)
+
+    def remove_source(self, name: str) -> None:
+        """Takes out a source that was added. Its files and its stored runs stay.
+
+        Raises:
+            RequestError: if there is none of this name, or it was not added.
+            EngineError: if the file of added sources cannot be written.
+        """
+        self._catalog.named.remove(name)
+
+    def weights(self, source: str) -> SourceWeights:
+        """What is on this machine of a source; looks at files, reads none.
+
+        Raises:
+            UnknownSourceError: if there is none of this name.
+            WeightsMissingError: if a cache is no folder.
+        """
+        definition = self._catalog.definition(source)
+        finder = self._catalog.finder
+        return source_weights(definition, finder.caches, finder.checksums)
+
+    def start_transfer(self, kind: TransferKind, source: str, asked_by: str) -> TransferView:
+        """Plans, downloads or verifies a source's files in the background.
+
+        A source has one transfer at a time: who starts a second one of its kind joins the first.
+
+        Raises:
+            UnknownSourceError: if there is none of this name.
+            RequestError: if another kind of transfer of the source is under way.
+            WeightsMissingError: if a cache is no folder.
+        """
+        return self._transfers().start(kind, source, asked_by)
+
+    def transfer(self, transfer_id: str) -> TransferView:
+        """The transfer now.
+
+        Raises:
+            RequestError: if this server has no such transfer.
+        """
+        return self._transfers().transfer(transfer_id)
+
+    def transfers(self) -> tuple[TransferView, ...]:
+        """Transfers of this server, newest first, at most 50."""
+        return self._transfers_made.transfers() if self._transfers_made else ()
+
+    def cancel_transfer(self, transfer_id: str) -> TransferView:
+        """Stops a transfer; finished files stay.
+
+        Raises:
+            RequestError: if this server has no such transfer.
+        """
+        return self._transfers().cancel(transfer_id)
+
+    def estimate(self, source: str) -> MemoryEstimate:
+        """What loading a source would take, against what the device has.
+
+        Raises:
+            UnknownSourceError: if there is none of this name.
+            WeightsMissingError: if nothing says how large it is.
+        """
+        return self._estimator.estimate(source, self._berth.used_bytes())
+
+    def load(self, source: str) -> EngineStatus:
+        """Queues the loading of a source, in place of the one that is loaded.
+
+        Raises:
+            WeightsMissingError: if files are missing; the hint says how to fetch them.
+            DeviceError: if it would not fit; the hint says what would.
+            EngineError: if the source cannot be resolved.
+        """
+        try:
+            name = self._catalog.resolve(source, is_quick=True).spec.name
+        except PreparationNeeded:
+            name = source
+        estimate = self.estimate(name)
+        refuse_what_does_not_fit(name, estimate, estimate.required_bytes)
+        self._worker.launch(
+            Chore(name, lambda: self._berth.load_by_name(name, self._worker.is_closing))
+        )
+        return self._worker.status()
+
+    def unload(self) -> EngineStatus:
+        """Queues the freeing of what is loaded, behind what runs."""
+        self._worker.launch(Chore(None, self._berth.free))
+        return self._worker.status()
+
     def close(self) -> None:
         """Cancels what runs, waits for the worker to end. Idempotent."""
+        if self._transfers_made is not None:
+            self._transfers_made.close()
         self._worker.close()
+
+    def _transfers(self) -> Transfers:
+        """Made when first needed: a cache that is no folder is told then, not at the start."""
+        finder, settings = self._catalog.finder, self._settings
+        token = settings.hf_token
+        with self._lock:
+            if self._transfers_made is None:
+                self._transfers_made = Transfers(
+                    finder.caches,
+                    finder.checksums,
+                    Hub(
+                        endpoint=settings.hf_endpoint,
+                        token=token.get_secret_value() if token else None,
+                        is_offline=settings.hf_hub_offline,
+                    ),
+                    self._catalog.definition,
+                    resolve_location,
+                    finish=self._catalog.finish_download,
+                )
+            return self._transfers_made
 
     def _land(self, flight: Flight) -> None:
         self._memo.land(flight)
@@ -139,25 +312,5 @@ class Engine:
             return self._jobs[job_id]
 
     def _view(self, job: Job) -> JobView:
-        return job.flight.view(job, self._worker.queue_position(job.flight))
-
-    def _resolve(self, request: RunRequest) -> RunSpec:
-        source = self._catalog.resolve(request.source)
-        if request.tools and request.kind == "text":
-            raise RequestError("A text is read without tools.", "Switch tools off.")
-        if request.tools and not source.tools:
-            raise RequestError(
-                f"The source {source.spec.name!r} has no tools to offer.", "Switch tools off."
-            )
-        if request.steering.interventions:
-            raise UnsupportedError(
-                "This version of the engine does not steer.", "Ask without steering."
-            )
-        return RunSpec(
-            source=source.spec,
-            messages=request.messages,
-            kind=request.kind,
-            tools=source.tools if request.tools else (),
-            sampling=request.sampling,
-            steering=request.steering,
-        )
+        work = job.chore if isinstance(job.chore, Chore) else job.flight
+        return job.flight.view(job, self._worker.queue_position(work))

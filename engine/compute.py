@@ -13,14 +13,16 @@ from datetime import UTC, datetime
 
 import torch
 
+from engine.devices import is_out_of_memory
 from engine.errors import DeviceError
 from engine.generation import Generation, GenerationStep, generate
 from engine.jobs import LiveToken
 from engine.prompting import Prompt, tokenise
 from engine.resident import ResidentSource
 from engine.rows import to_activations, to_tokens
-from engine.sae import encode
-from engine.token_text import PieceDecoder, special_ids, token_texts
+from engine.sae import SparseCode, empty_code, encode
+from engine.token_text import PieceDecoder, token_texts
+from engine.tokenizing import special_ids
 from store.keys import canonical_json, source_id
 from store.records import Activations, Run, Token
 from store.specs import RunSpec
@@ -57,6 +59,7 @@ def compute_run(
 
     Raises:
         RequestError: if the prompt does not fit the model.
+        UnsupportedError: if the model computes values that are no numbers.
         DeviceError: if the device's memory does not suffice.
         GenerationCancelled: if progress.is_cancelled said so.
     """
@@ -85,8 +88,10 @@ def compute_run(
             progress.is_cancelled,
         )
         with torch.inference_mode():
-            code = encode(resident.sae, generation.residual)
-    except torch.OutOfMemoryError as error:
+            code = _encode(resident, generation)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
         raise DeviceError(
             "The device's memory does not suffice for this run.",
             "Shorten the prompt, or lower max_new_tokens.",
@@ -101,6 +106,12 @@ def compute_run(
     compute_s = time.perf_counter() - started
     run = _to_run(resident, spec, prompt, generation, tokens, run_key, created_by, compute_s)
     return ComputedRun(run, tokens, to_activations(code))
+
+
+def _encode(resident: ResidentSource, generation: Generation) -> SparseCode:
+    if resident.sae is None or generation.residual is None:
+        return empty_code(len(generation.token_ids))
+    return encode(resident.sae, generation.residual)
 
 
 def _to_run(

@@ -35,6 +35,8 @@ class Claims:
 
     Attributes:
         n_layers, d_model, d_sae: shapes.
+        kv_width: width of a token's keys in one layer. n_context: longest sequence in tokens.
+        hook_name: where the SAE reads the model.
         model_bytes, sae_bytes: size of the download.
         is_gated: whether the hub asks for a licence to be accepted first.
         license: as the hub names it.
@@ -43,6 +45,9 @@ class Claims:
     n_layers: int | None = None
     d_model: int | None = None
     d_sae: int | None = None
+    kv_width: int | None = None
+    n_context: int | None = None
+    hook_name: str | None = None
     model_bytes: int | None = None
     sae_bytes: int | None = None
     is_gated: bool = False

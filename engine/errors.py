@@ -76,3 +76,46 @@ class JobNotFoundError(RequestError):
 
 class GenerationCancelled(Exception):  # noqa: N818 - a signal, not a fault
     """The caller asked to stop; nothing of the run is kept."""
+
+
+class RepositoryError(RequestError):
+    """The hub has no such repository or revision, or does not show it to this token."""
+
+
+class GatedError(RepositoryError):
+    """The hub gives the files only to those who have accepted their licence."""
+
+
+class DownloadError(EngineError):
+    """Files could not be fetched from the hub, or are not what it says they are."""
+
+
+class OfflineError(DownloadError):
+    """The hub is not asked, or cannot be reached at all."""
+
+
+class ConnectionLostError(DownloadError):
+    """The hub stopped in the middle, or could not answer now: trying again may help."""
+
+
+class NoSpaceError(DownloadError):
+    """The disk is full, or would be before all files are there.
+
+    Attributes:
+        needed_bytes, free_bytes: what has to be fetched, and the room for it; None if not known.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        hint: str = "",
+        needed_bytes: int | None = None,
+        free_bytes: int | None = None,
+    ) -> None:
+        super().__init__(message, hint)
+        self.needed_bytes = needed_bytes
+        self.free_bytes = free_bytes
+
+
+class TransferCancelled(Exception):  # noqa: N818 - a signal, not a fault
+    """The caller asked to stop a download or a verification; finished files are kept."""

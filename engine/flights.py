@@ -111,12 +111,36 @@ class Flight:
 
 @dataclass(slots=True)
 class Job:
-    """One request's hold on a flight. `has_left` is set once it was cancelled."""
+    """One request's hold on a flight.
+
+    Attributes:
+        has_left: set once it was cancelled.
+        chore: work of the worker's that must come before the flight is known; else None.
+    """
 
     flight: Flight
     asked_by: str
     memoized: bool = False
     shared: bool = False
     has_left: bool = False
+    chore: object = None
     job_id: str = field(default_factory=lambda: uuid.uuid4().hex[:16])
     submitted_at: float = field(default_factory=time.monotonic)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+
+    def become(self, other: Job) -> None:
+        """Takes over another job's hold: what it waited for is known now."""
+        with self._lock:
+            self.memoized, self.shared = other.memoized, other.shared
+            self.flight, self.chore = other.flight, None
+            has_left = self.has_left
+        if has_left:
+            other.flight.leave()
+
+    def leave(self) -> None:
+        """Lets go of the flight, once."""
+        with self._lock:
+            is_first, self.has_left = not self.has_left, True
+            flight = self.flight
+        if is_first:
+            flight.leave()

@@ -7,6 +7,7 @@ statistics of a token are those of the distribution that the model gave for its 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -19,9 +20,14 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from engine.errors import CaptureError, GenerationCancelled, PromptTooLongError
+from engine.errors import (
+    CaptureError,
+    GenerationCancelled,
+    PromptTooLongError,
+    UnsupportedError,
+)
 from engine.hook_names import HookPoint
-from engine.hooks import record
+from engine.hooks import Recording, record
 from store.specs import SamplingSpec
 
 LOGIT_BUDGET = 64 * 1024 * 1024
@@ -48,21 +54,22 @@ class Generation:
         token_ids: prompt, then generated, n in all.
         n_prompt: how many are the prompt's.
         steps: statistics of tokens 1 to n - 1; nothing predicts token 0.
-        residual: [n, d_in], at the hook point, in the model's dtype and on its device.
+        residual: [n, d_in], at the hook point, in the model's dtype and on its device; None where
+            nothing was to be captured.
         finish_reason: `stop`, `length`, or `read` where nothing was to be generated.
     """
 
     token_ids: tuple[int, ...]
     n_prompt: int
     steps: tuple[GenerationStep, ...]
-    residual: torch.Tensor
+    residual: torch.Tensor | None
     finish_reason: str
 
 
 @torch.inference_mode()
 def generate(
     model: PreTrainedModel,
-    hook: HookPoint,
+    hook: HookPoint | None,
     prompt_ids: tuple[int, ...],
     sampling: SamplingSpec | None,
     end_ids: frozenset[int],
@@ -74,7 +81,7 @@ def generate(
 
     Args:
         model: a causal language model in evaluation mode.
-        hook: the site to capture.
+        hook: the site to capture; None captures nothing.
         prompt_ids: at least one id.
         sampling: how to choose tokens; None generates nothing (kind `text`).
         end_ids: tokens after which generation stops; the end token itself is kept.
@@ -85,6 +92,7 @@ def generate(
     Raises:
         PromptTooLongError: if the prompt leaves no room in the context.
         CaptureError: if captured rows and tokens do not match.
+        UnsupportedError: if the model computes values that are no numbers.
         GenerationCancelled: if is_cancelled said so.
     """
     n_room = n_context - len(prompt_ids)
@@ -93,7 +101,7 @@ def generate(
     device = _embedding(model).device
     ids = list(prompt_ids)
     finish_reason = "read"
-    with record(model, hook) as recording:
+    with nullcontext() if hook is None else record(model, hook) as recording:
         cache = DynamicCache(config=model.config)
         steps, logits = _prefill(model, prompt_ids, cache, device, is_cancelled)
         if sampling is not None:
@@ -112,13 +120,27 @@ def generate(
                 if step.token_id in end_ids:
                     finish_reason = "stop"
                     break
-        if recording.n_rows != len(ids):
-            raise CaptureError(
-                f"{recording.n_rows} residual rows were captured for {len(ids)} tokens.",
-                "Report this with the model's name: its cache replays or skips tokens.",
-            )
-        residual = recording.rows()
+    residual = None if recording is None else _captured(recording, len(ids))
     return Generation(tuple(ids), len(prompt_ids), tuple(steps), residual, finish_reason)
+
+
+def _captured(recording: Recording, n_tokens: int) -> torch.Tensor:
+    if recording.n_rows != n_tokens:
+        raise CaptureError(
+            f"{recording.n_rows} residual rows were captured for {n_tokens} tokens.",
+            "Report this with the model's name: its cache replays or skips tokens.",
+        )
+    rows = recording.rows()
+    if not torch.isfinite(rows).all():
+        raise _no_numbers()
+    return rows
+
+
+def _no_numbers() -> UnsupportedError:
+    return UnsupportedError(
+        "The model computed values that are no finite numbers.",
+        "Set MODEL_DTYPE to bfloat16 or float32: in float16 the values of some models overflow.",
+    )
 
 
 def _prefill(
@@ -171,7 +193,10 @@ def _statistics(
     chosen = logprobs.gather(-1, targets[:, None])
     ranks = (logprobs > chosen).sum(dim=-1)
     entropies = torch.special.entr(logprobs.exp()).sum(dim=-1)
-    table = torch.stack([chosen[:, 0].double(), ranks.double(), entropies.double()]).tolist()
+    columns = torch.stack([chosen[:, 0].double(), ranks.double(), entropies.double()])
+    if columns.isnan().any():
+        raise _no_numbers()
+    table = columns.tolist()
     return [
         GenerationStep(first_position + index, token_id, logprob, int(rank), entropy)
         for index, (token_id, logprob, rank, entropy) in enumerate(

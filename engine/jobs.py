@@ -8,6 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from engine.errors import EngineError, RequestError
+from engine.memory import DeviceMemory
+from store.errors import StoreError
 from store.specs import Message, RunKind, SamplingSpec, SteeringSpec
 
 JobState = Literal["queued", "loading", "running", "storing", "done", "failed", "cancelled"]
@@ -63,7 +66,7 @@ class JobView:
     """A job at one moment; plain data, safe to keep and to show.
 
     Attributes:
-        run_key: key of the run that is (or will be) stored.
+        run_key: key of the run that is (or will be) stored; empty while that is still found out.
         memoized: True if the run was already stored when it was asked for.
         shared: True if another request was already computing the same run.
         queue_position: jobs before this one; 0 once it runs.
@@ -103,6 +106,8 @@ class EngineStatus:
         device: such as `cpu` or `cuda:0`; None before the first load.
         n_queued: jobs that wait.
         failure: the last load that failed, in the state `error`.
+        memory: of the device, while a source is loaded on it; else None.
+        loaded_s: seconds that the last load took, while its source is loaded; else None.
     """
 
     state: EngineState
@@ -110,3 +115,22 @@ class EngineStatus:
     device: str | None
     n_queued: int
     failure: JobFailure | None
+    memory: DeviceMemory | None = None
+    loaded_s: float | None = None
+
+
+def to_failure(error: EngineError | StoreError) -> JobFailure:
+    """An error as data."""
+    return JobFailure(
+        type(error).__name__, error.message, error.hint, isinstance(error, RequestError)
+    )
+
+
+def to_unexpected_failure(error: Exception) -> JobFailure:
+    """An error of a library that nobody foresaw, as data."""
+    reason = str(error).strip().splitlines() or [""]
+    return JobFailure(
+        type(error).__name__,
+        f"The engine failed unexpectedly: {type(error).__name__}: {reason[0][:200]}",
+        "Ask again; if it fails again, report this text with the model's name.",
+    )

@@ -7,11 +7,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from engine.errors import UnsupportedError, WeightsMissingError
+from engine.safetensors_header import read_header
 
+INDEX_FILE = "model.safetensors.index.json"
+WEIGHTS_FILE = "model.safetensors"
 _DTYPES = ("float32", "bfloat16", "float16")
+_OUTPUT_LAYERS = ("lm_head.weight", "language_model.lm_head.weight")
+"""Names of the output layer, which a checkpoint may store although it is the input one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +44,7 @@ def read_model_config(folder: Path) -> ModelConfig:
         UnsupportedError: if the config does not say the model's shape.
     """
     content = _read_json(folder / "config.json")
-    check_weight_files(folder)
+    weight_files(folder)
     nested = content.get("text_config")
     text: dict[str, object] = nested if isinstance(nested, dict) else content
     names = content.get("architectures")
@@ -60,16 +65,23 @@ def read_model_config(folder: Path) -> ModelConfig:
     )
 
 
-def check_weight_files(folder: Path) -> None:
-    """Checks that a folder has all its safetensors files.
+def weight_files(folder: Path) -> tuple[Path, ...]:
+    """The safetensors files of a checkpoint, all of which are there.
 
     Raises:
         WeightsMissingError: if there are none, or the index names files that are absent.
+        UnsupportedError: if the index names files outside the folder.
     """
-    index = folder / "model.safetensors.index.json"
+    index = folder / INDEX_FILE
     if index.is_file():
         shards = _read_json(index).get("weight_map")
         names = {str(name) for name in shards.values()} if isinstance(shards, dict) else set()
+        outside = sorted(name for name in names if not _is_inside(name))
+        if outside:
+            raise UnsupportedError(
+                f"The index of {folder.name!r} names a file outside of its folder: {outside[0]!r}.",
+                "Do not use this checkpoint; get it from where the model was published.",
+            )
         missing = sorted(name for name in names if not (folder / name).is_file())
         if missing or not names:
             raise WeightsMissingError(
@@ -77,14 +89,46 @@ def check_weight_files(folder: Path) -> None:
                 f"{': ' + missing[0] if missing else ''}.",
                 "Download it again; finished files are kept.",
             )
-    elif not (folder / "model.safetensors").is_file():
+        return tuple(folder / name for name in sorted(names))
+    if not (folder / WEIGHTS_FILE).is_file():
         pickled = any(folder.glob("*.bin")) or any(folder.glob("*.pt*"))
         raise WeightsMissingError(
-            f"{folder.name!r} has no model.safetensors.",
+            f"{folder.name!r} has no {WEIGHTS_FILE}.",
             "Pickled weights are never loaded; get a safetensors copy."
             if pickled
             else "Copy or download the weights into it.",
         )
+    return (folder / WEIGHTS_FILE,)
+
+
+def weight_bytes(folder: Path, dtype: str) -> int:
+    """Memory that a checkpoint's weights take, in bytes, by the headers of its files.
+
+    An output layer that is tied to the input one counts once, as it is loaded once.
+
+    Args:
+        folder: of the checkpoint.
+        dtype: that it is loaded in: `float32`, `bfloat16` or `float16`.
+
+    Raises:
+        WeightsMissingError: if files are missing or cut short.
+        UnsupportedError: if the index names files outside the folder.
+    """
+    content = _read_json(folder / "config.json")
+    nested = content.get("text_config")
+    text: dict[str, object] = nested if isinstance(nested, dict) else content
+    is_tied = text.get("tie_word_embeddings", content.get("tie_word_embeddings")) is True
+    return sum(
+        entry.loaded_bytes(dtype)
+        for path in weight_files(folder)
+        for name, entry in read_header(path).items()
+        if not (is_tied and name in _OUTPUT_LAYERS)
+    )
+
+
+def _is_inside(name: str) -> bool:
+    path = PurePosixPath(name.replace("\\", "/"))
+    return not path.is_absolute() and ".." not in path.parts and bool(path.parts)
 
 
 def _read_json(path: Path) -> dict[str, object]:

@@ -8,14 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import accumulate, takewhile
 from typing import Any
 
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from engine.errors import RequestError, UnsupportedError
+from engine.token_text import token_texts
+from engine.tokenizing import is_mistral_common, reads_chats, special_ids
 from store.specs import Message, RunSpec
+
+_HIDDEN = "\x00"
+"""Stands for a special token where contents are looked for: no content has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,48 +41,81 @@ def tokenise(tokenizer: PreTrainedTokenizerBase, spec: RunSpec) -> Prompt:
         UnsupportedError: for a chat or tools where the tokenizer has no chat template.
         RequestError: if the template refuses the messages, or nothing is left of them.
     """
-    if spec.kind == "text" or not tokenizer.chat_template:
+    if spec.kind == "text" or not reads_chats(tokenizer):
         if spec.tools or len(spec.messages) != 1:
             raise UnsupportedError(
                 "This model has no chat template: it reads one text, without tools.",
                 "Ask one question with tools off, or use an instruction-tuned model.",
             )
         content = spec.messages[0].content
-        ids = tuple(tokenizer(content)["input_ids"])
-        if not ids:
+        plain = tuple(tokenizer(content)["input_ids"])
+        if not plain:
             raise RequestError("Nothing is left of the prompt as tokens.", "Type some words.")
-        return Prompt(ids, (spec.messages[0].role,) * len(ids))
-    text = _render(tokenizer, spec, with_tools=True)
-    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-    ids = tuple(encoded["input_ids"])
+        return Prompt(plain, (spec.messages[0].role,) * len(plain))
+    # only tokenizers of the library of that name know where in a text their tokens begin
+    read = _read_template if getattr(tokenizer, "is_fast", False) else _read_ids
+    ids, starts, text = read(tokenizer, spec, with_tools=True)
     spans = role_spans(text, spec.messages)
-    roles = [_role_at(spans, start) for start, _ in encoded["offset_mapping"]]
+    roles = [_role_at(spans, start) for start in starts]
     if spec.tools:
-        bare = _render(tokenizer, spec, with_tools=False)
-        start, end = _inserted(tokenizer(bare, add_special_tokens=False)["input_ids"], list(ids))
+        bare, _, _ = read(tokenizer, spec, with_tools=False)
+        start, end = _inserted(bare, ids)
         roles[start:end] = ["system"] * (end - start)
-    return Prompt(ids, tuple(roles))
+    return Prompt(tuple(ids), tuple(roles))
 
 
-def _render(tokenizer: PreTrainedTokenizerBase, spec: RunSpec, with_tools: bool) -> str:
+def _read_template(
+    tokenizer: PreTrainedTokenizerBase, spec: RunSpec, with_tools: bool
+) -> tuple[list[int], list[int], str]:
+    """Ids by a Jinja template, the character that each begins at, and the rendered text."""
+    text = _apply_template(tokenizer, spec, with_tools, is_tokenised=False)
+    if not isinstance(text, str):
+        raise TypeError("a chat template rendered no text")
+    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    return list(encoded["input_ids"]), [start for start, _ in encoded["offset_mapping"]], text
+
+
+def _read_ids(
+    tokenizer: PreTrainedTokenizerBase, spec: RunSpec, with_tools: bool
+) -> tuple[list[int], list[int], str]:
+    """The same where ids come first: mistral-common never tokenises a text that it rendered."""
+    ids = _apply_template(tokenizer, spec, with_tools, is_tokenised=True)
+    if not isinstance(ids, list):
+        raise TypeError("a chat template gave no token ids")
+    hidden = special_ids(tokenizer)
+    pieces = [
+        _HIDDEN * len(piece) if token_id in hidden else piece
+        for token_id, piece in zip(ids, token_texts(tokenizer, ids), strict=True)
+    ]
+    starts = accumulate((len(piece) for piece in pieces[:-1]), initial=0)
+    return ids, list(starts), "".join(pieces)
+
+
+def _apply_template(
+    tokenizer: PreTrainedTokenizerBase, spec: RunSpec, with_tools: bool, is_tokenised: bool
+) -> object:
     tools: list[dict[Any, Any] | Callable[..., Any]] = []
     if with_tools:
         tools += [dict(tool.schema()) for tool in spec.tools]
+    refusals: tuple[type[Exception], ...] = (TemplateError, ValueError, KeyError, TypeError)
+    if is_mistral_common(tokenizer):
+        from mistral_common.exceptions import MistralCommonException
+
+        refusals = (*refusals, MistralCommonException)
     try:
-        text = tokenizer.apply_chat_template(
+        return tokenizer.apply_chat_template(
             [{"role": message.role, "content": message.content} for message in spec.messages],
             tools=tools or None,
-            tokenize=False,
+            tokenize=is_tokenised,
             add_generation_prompt=True,
+            return_dict=False,
         )
-    except (TemplateError, ValueError, KeyError, TypeError) as error:
+    except refusals as error:
+        reason = f"it needs {error}" if isinstance(error, KeyError) else str(error)[:200]
         raise RequestError(
-            f"The model's chat template refuses these messages: {str(error)[:200]}",
+            f"The model's chat template refuses these messages: {reason}",
             "Let user and assistant take turns, with a system message only at the start.",
         ) from error
-    if not isinstance(text, str):
-        raise TypeError("a chat template rendered no text")
-    return text
 
 
 def role_spans(text: str, messages: tuple[Message, ...]) -> list[tuple[int, str]]:

@@ -1,6 +1,7 @@
-"""A source in memory: its model, tokenizer and SAE on one device.
+"""A source in memory: its model, tokenizer and SAE.
 
-Invariant: model and SAE share device and dtype, and the SAE fits the model.
+Invariant: model and SAE share one precision, and the SAE fits the model. A source without an SAE
+has neither SAE nor hook point.
 """
 
 from __future__ import annotations
@@ -10,18 +11,24 @@ from dataclasses import dataclass
 import torch
 
 from engine.catalog import ResolvedSource
-from engine.errors import DeviceError
-from engine.loading import LanguageModel, choose_device, load_language_model
-from engine.sae import Sae, load_sae
+from engine.devices import choose_placement
+from engine.loading import LanguageModel, load_language_model
+from engine.sae import Sae
+from engine.sae_layouts import sae_weight_bytes
+from engine.sae_loading import load_sae
 
 
 @dataclass(frozen=True, slots=True)
 class ResidentSource:
-    """What a run is computed with."""
+    """What a run is computed with.
+
+    Attributes:
+        sae: None for a model without one: runs of it leave tokens and no activations.
+    """
 
     source: ResolvedSource
     language: LanguageModel
-    sae: Sae
+    sae: Sae | None
 
 
 def load_source(source: ResolvedSource, device_setting: str) -> ResidentSource:
@@ -29,19 +36,17 @@ def load_source(source: ResolvedSource, device_setting: str) -> ResidentSource:
 
     Args:
         source: its files, revisions and shapes.
-        device_setting: `cpu`, `cuda`, `cuda:1`, `mps` or `auto`.
+        device_setting: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`, `cuda:0,cuda:1` or `balanced`.
 
     Raises:
         EngineError: if a file, the device or its memory is not as it must be.
     """
-    device = choose_device(device_setting)
-    dtype: torch.dtype = getattr(torch, source.spec.model.dtype)
-    language = load_language_model(source.model_dir, source.spec.model.dtype, device)
-    try:
-        sae = load_sae(source.sae_dir, source.sae_config, dtype, device)
-    except torch.OutOfMemoryError as error:
-        raise DeviceError(
-            f"The SAE does not fit into the memory of {device} beside the model.",
-            "Set MODEL_DTYPE to bfloat16, or use a smaller source.",
-        ) from error
+    placement = choose_placement(device_setting)
+    dtype = source.spec.model.dtype
+    sae_dir, sae_config = source.sae_dir, source.sae_config
+    if sae_dir is None or sae_config is None:
+        return ResidentSource(source, load_language_model(source.model_dir, dtype, placement), None)
+    sae_bytes = sae_weight_bytes(sae_dir, dtype, with_decoder=False)
+    language = load_language_model(source.model_dir, dtype, placement, sae_bytes)
+    sae = load_sae(sae_dir, sae_config, getattr(torch, dtype), placement.last)
     return ResidentSource(source, language, sae)

@@ -5,11 +5,18 @@ Invariant: importing this reads nothing; `EngineSettings()` reads everything, an
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from engine.definitions import Dtype, SaeActivation
+from engine.errors import UnsupportedError
+from engine.hook_names import parse_hook_name
+
+_DEVICE = re.compile(r"auto|balanced|cpu|mps|cuda|cuda:\d{1,3}(,cuda:\d{1,3})*")
 
 
 class EngineSettings(BaseSettings):
@@ -26,21 +33,79 @@ class EngineSettings(BaseSettings):
     featurebook_source: str = Field(
         default="demo", description="Source that is used when a request names none."
     )
+    featurebook_sources: Path = Field(
+        default=Path("data/sources.toml"), description="File of the sources that users have added."
+    )
     mistral_model: str | None = Field(
-        default=None, description="Model of the source `custom`: a repository or a local folder."
+        default=None,
+        description="Model of the source `custom`: a Hugging Face repository or a local folder.",
     )
     sae_path: str | None = Field(
         default=None,
         description="SAE of the source `custom`: a repository, repository:folder, or a folder.",
     )
+    sae_hook_name: str | None = Field(
+        default=None, description="Hook point of the SAE of `custom`, where its files do not say."
+    )
+    sae_activation: SaeActivation | None = Field(
+        default=None,
+        description="Activation of the SAE of `custom`, where its files do not say.",
+    )
+    sae_k: int | None = Field(
+        default=None, ge=1, description="Features kept a token, with SAE_ACTIVATION=topk."
+    )
     device: str = Field(
         default="auto",
-        description="`cpu`, `cuda`, `cuda:1`, `mps`, or `auto` (a GPU if there is one).",
+        description="`cpu`, `cuda`, `cuda:1`, `mps`, `auto` (a GPU if there is one), or several"
+        " GPUs: `balanced` or `cuda:0,cuda:1`.",
     )
-    model_dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+    model_dtype: Dtype = Field(
         default="auto",
         description="Precision of the model; `auto` is what its files are stored in.",
     )
     model_cache_dir: Path = Field(
         default=Path("models_cache"), description="The project's own cache of weights."
     )
+    hf_home: Path | None = Field(
+        default=None, description="Home of Hugging Face; the global cache is its folder `hub`."
+    )
+    hf_hub_cache: Path | None = Field(
+        default=None, description="The global Hugging Face cache itself; comes before HF_HOME."
+    )
+    hf_hub_offline: bool = Field(default=False, description="Open no connection to the hub.")
+    hf_endpoint: str | None = Field(default=None, description="Address of another hub.")
+    hf_token: SecretStr | None = Field(
+        default=None, description="Token for gated repositories; else that of `hf auth login`."
+    )
+
+    @field_validator("device")
+    @classmethod
+    def _known_device(cls, device: str) -> str:
+        device = "".join(device.lower().split())
+        if not _DEVICE.fullmatch(device):
+            raise ValueError(
+                f"{device[:40]!r} is none of auto, cpu, mps, cuda, cuda:N, cuda:N,cuda:M, balanced"
+            )
+        return device
+
+    @field_validator("sae_hook_name")
+    @classmethod
+    def _known_hook(cls, name: str | None) -> str | None:
+        if name is not None:
+            try:
+                parse_hook_name(name)
+            except UnsupportedError as error:
+                raise ValueError(f"{error.message} {error.hint}".rstrip(".")) from error
+        return name
+
+    @field_validator("hf_endpoint")
+    @classmethod
+    def _web_address(cls, endpoint: str | None) -> str | None:
+        if endpoint is None:
+            return None
+        parts = urlsplit(endpoint)
+        if parts.scheme not in ("http", "https") or not parts.netloc:
+            raise ValueError(
+                f"{endpoint[:60]!r} is no address that begins with http:// or https://"
+            )
+        return endpoint.rstrip("/")

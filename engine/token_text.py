@@ -1,7 +1,8 @@
 """Token ids to the pieces of text that they stand for.
 
 Invariant: the pieces of a sequence, joined, are its decoded text. A token that ends in the middle
-of a character has an empty piece; the character stands with the token that completes it.
+of a character has an empty piece; the character stands with the token that completes it. An id that
+the tokenizer does not know (models pad their vocabulary) has an empty piece too.
 
 Source: incremental detokenisation as in https://github.com/huggingface/text-generation-inference.
 """
@@ -20,6 +21,7 @@ class PieceDecoder:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self._tokenizer = tokenizer
+        self._n_known = len(tokenizer)
         self._ids: list[int] = []
         self._shown_from = 0
         self._shown_to = 0
@@ -37,6 +39,14 @@ class PieceDecoder:
         return now[len(before) :]
 
     def _decode(self, ids: list[int]) -> str:
+        try:
+            text = self._decode_all(ids)
+        except KeyError:
+            # mistral-common refuses an id beyond its vocabulary; the others pass over it
+            text = self._decode_all([token_id for token_id in ids if token_id < self._n_known])
+        return text
+
+    def _decode_all(self, ids: list[int]) -> str:
         text = self._tokenizer.decode(
             ids, skip_special_tokens=False, clean_up_tokenization_spaces=False
         )
@@ -49,10 +59,3 @@ def token_texts(tokenizer: PreTrainedTokenizerBase, token_ids: list[int]) -> lis
     """The piece of each token of a sequence."""
     decoder = PieceDecoder(tokenizer)
     return [decoder.push(token_id) for token_id in token_ids]
-
-
-def special_ids(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-    """Ids of tokens that mark structure: BOS, end, padding, and a chat template's markers."""
-    added = tokenizer.added_tokens_decoder
-    marked = {token_id for token_id, token in added.items() if token.special}
-    return frozenset(marked.union(tokenizer.all_special_ids))

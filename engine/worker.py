@@ -1,88 +1,112 @@
 """One thread, one queue, one device: the only place where models are loaded and run.
 
 Invariant: a flight that was launched always ends, in `done` only after its run is stored whole;
-torch is first imported here, in the worker's thread, when the first run must be computed.
+torch is first imported in the worker's thread, when the first source must be loaded.
 """
 
 from __future__ import annotations
 
-import gc
 import threading
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
-from engine.catalog import Catalog
-from engine.errors import EngineError, GenerationCancelled, RequestError
+from engine.berth import Berth
+from engine.errors import EngineError, GenerationCancelled
 from engine.flights import Flight
-from engine.jobs import EngineState, EngineStatus, JobFailure, JobState
+from engine.jobs import (
+    EngineState,
+    EngineStatus,
+    JobFailure,
+    JobState,
+    to_failure,
+    to_unexpected_failure,
+)
 from store.errors import StoreError
 from store.records import Failure
 from store.runs import RunRepository
-from store.specs import SourceSpec
 
-if TYPE_CHECKING:
-    from engine.resident import ResidentSource
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Chore:
+    """Work of the worker's thread that leaves no run: a source is prepared, loaded or freed.
+
+    Attributes:
+        source: name of the source that is meant; None frees whatever is loaded.
+        do: does it. A GenerationCancelled ends it quietly; an EngineError is shown as the
+            engine's state, where `is_load`.
+        drop: called instead of `do` if the worker is closed first.
+    """
+
+    source: str | None
+    do: Callable[[], None]
+    is_load: bool = True
+    drop: Callable[[], None] = lambda: None
 
 
 class Worker:
-    """Computes flights in the order in which they came."""
+    """Computes flights, and does chores, in the order in which they came."""
 
     def __init__(
-        self,
-        runs: RunRepository,
-        catalog: Catalog,
-        device_setting: str,
-        on_ended: Callable[[Flight], None],
+        self, runs: RunRepository, berth: Berth, on_ended: Callable[[Flight], None]
     ) -> None:
         """Makes an idle worker.
 
         Args:
             runs: where computed runs and failures are stored.
-            catalog: where a flight's source is found.
-            device_setting: `cpu`, `cuda`, `cuda:1`, `mps` or `auto`.
+            berth: where a flight's source is loaded; used by this thread alone.
             on_ended: called with each flight once it is over, before its waiters wake.
         """
         self._runs = runs
-        self._catalog = catalog
-        self._device_setting = device_setting
+        self._berth = berth
         self._on_ended = on_ended
-        self._queue: deque[Flight] = deque()
+        self._queue: deque[Flight | Chore] = deque()
         self._changed = threading.Condition()
         self._closing = False
         self._state: EngineState = "idle"
         self._failure: JobFailure | None = None
-        self._current: Flight | None = None
-        self._resident: ResidentSource | None = None
-        self._device: str | None = None
+        self._current: Flight | Chore | None = None
         self._thread: threading.Thread | None = None
 
-    def launch(self, flight: Flight) -> None:
-        """Queues a flight; starts the thread if it is the first."""
+    def launch(self, work: Flight | Chore) -> None:
+        """Queues a flight or a chore; starts the thread if it is the first."""
         with self._changed:
             if self._closing:
                 raise EngineError("The server is stopping.", "Ask again once it is back.")
-            self._queue.append(flight)
+            self._queue.append(work)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
                 self._thread.start()
             self._changed.notify()
 
-    def queue_position(self, flight: Flight) -> int:
-        """How many flights come before this one; 0 if it runs, or is not queued."""
+    def queue_position(self, work: Flight | Chore) -> int:
+        """How many flights and chores come before this one; 0 if it runs, or is not queued."""
         with self._changed:
-            if flight not in self._queue:
+            if work not in self._queue:
                 return 0
-            return self._queue.index(flight) + (1 if self._current else 0)
+            return self._queue.index(work) + (1 if self._current else 0)
+
+    def is_closing(self) -> bool:
+        """Whether the worker is being closed."""
+        return self._closing
 
     def status(self) -> EngineStatus:
         """What the worker is doing."""
+        berthed = self._berth.view()
         with self._changed:
-            source = self._resident.source.spec.name if self._resident else None
+            source = berthed.source
             if self._state == "loading" and self._current:
-                source = self._current.spec.source.name
-            return EngineStatus(self._state, source, self._device, len(self._queue), self._failure)
+                source = _source_of(self._current)
+            return EngineStatus(
+                state=self._state,
+                source=source,
+                device=berthed.device,
+                n_queued=len(self._queue),
+                failure=self._failure,
+                memory=berthed.memory,
+                loaded_s=berthed.loaded_s,
+            )
 
     def close(self) -> None:
         """Stops what runs at its next token, cancels what waits, and ends the thread."""
@@ -91,12 +115,14 @@ class Worker:
             waiting = list(self._queue)
             self._queue.clear()
             self._changed.notify()
-        for flight in waiting:
-            self._finish(flight, "cancelled")
+        for work in waiting:
+            if isinstance(work, Chore):
+                work.drop()
+            else:
+                self._finish(work, "cancelled")
         if self._thread is not None:
             self._thread.join(timeout=30)
-            # a process that goes on, or tidies up before it ends, needs to collect it after all
-            gc.unfreeze()
+            self._berth.thaw()
 
     def _work(self) -> None:
         while True:
@@ -106,75 +132,72 @@ class Worker:
                 if self._closing:
                     return
                 self._current = self._queue.popleft()
-            self._compute(self._current)
+                if isinstance(self._current, Chore):
+                    # in one step: who asks now must not see an idle engine
+                    self._state, self._failure = "loading", None
+            if isinstance(self._current, Chore):
+                self._do(self._current)
+            else:
+                self._compute(self._current)
             with self._changed:
                 self._current = None
                 if self._state != "error":
                     self._state = "idle"
 
+    def _do(self, chore: Chore) -> None:
+        self._set_state("loading" if chore.source else "busy")
+        try:
+            chore.do()
+        except GenerationCancelled:
+            pass
+        except EngineError as error:
+            if chore.is_load:
+                self._set_state("error", to_failure(error))
+        except Exception as error:  # noqa: BLE001 - as for a flight: no fault ends the thread
+            self._set_state("error", to_unexpected_failure(error))
+
     def _compute(self, flight: Flight) -> None:
         try:
             if flight.is_stopping():
                 raise GenerationCancelled
-            resident = self._resident_for(flight)
+            self._board(flight)
             self._set_state("busy")
-            self._run(resident, flight)
+            self._run(flight)
             self._finish(flight, "done")
         except GenerationCancelled:
             self._finish(flight, "cancelled")
         except (EngineError, StoreError) as error:
-            self._fail(flight, _to_failure(error))
+            self._fail(flight, to_failure(error))
         except Exception as error:  # noqa: BLE001 - the thread's last boundary: a fault in one
             # job, whatever library it comes from, must not end the worker of the whole team
-            reason = str(error).strip().splitlines() or [""]
-            self._fail(
-                flight,
-                JobFailure(
-                    type(error).__name__,
-                    f"The engine failed unexpectedly: {type(error).__name__}: {reason[0][:200]}",
-                    "Ask again; if it fails again, report this text with the model's name.",
-                ),
-            )
+            self._fail(flight, to_unexpected_failure(error))
 
-    def _run(self, resident: ResidentSource, flight: Flight) -> None:
+    def _board(self, flight: Flight) -> None:
+        """Has the flight's source in memory."""
+        if self._berth.holds(flight.spec.source):
+            return
+        flight.begin("loading")
+        self._set_state("loading")
+        try:
+            self._berth.load(flight.spec.source)
+        except EngineError as error:
+            self._set_state("error", to_failure(error))
+            raise
+
+    def _run(self, flight: Flight) -> None:
         from engine.compute import Progress, compute_run
 
         flight.begin("running")
         progress = Progress(
             flight.on_prompt, flight.on_token, lambda: self._closing or flight.is_stopping()
         )
-        computed = compute_run(resident, flight.spec, flight.run_key, flight.created_by, progress)
+        computed = compute_run(
+            self._berth.resident(), flight.spec, flight.run_key, flight.created_by, progress
+        )
         flight.begin("storing")
         self._runs.insert_run(
             flight.spec.source, computed.run, computed.tokens, computed.activations
         )
-
-    def _resident_for(self, flight: Flight) -> ResidentSource:
-        wanted: SourceSpec = flight.spec.source
-        if self._resident is not None and self._resident.source.spec == wanted:
-            return self._resident
-        flight.begin("loading")
-        self._set_state("loading")
-        # the old source goes first: two models at once may not fit
-        self._resident = None
-        from engine.resident import load_source
-
-        try:
-            source = self._catalog.resolve(wanted.name)
-            if source.spec != wanted:
-                raise EngineError(
-                    f"The files of the source {wanted.name!r} changed while it was queued.",
-                    "Ask again.",
-                )
-            self._resident = load_source(source, self._device_setting)
-            # what a loaded model brings would be walked by every later collection, on every page
-            gc.collect()
-            gc.freeze()
-        except EngineError as error:
-            self._set_state("error", _to_failure(error))
-            raise
-        self._device = str(self._resident.language.device)
-        return self._resident
 
     def _fail(self, flight: Flight, failure: JobFailure) -> None:
         record = Failure(
@@ -205,7 +228,5 @@ class Worker:
             self._failure = failure
 
 
-def _to_failure(error: EngineError | StoreError) -> JobFailure:
-    return JobFailure(
-        type(error).__name__, error.message, error.hint, isinstance(error, RequestError)
-    )
+def _source_of(work: Flight | Chore) -> str | None:
+    return work.source if isinstance(work, Chore) else work.spec.source.name

@@ -19,6 +19,9 @@ from scripts.benchmarks.figures import Comparison
 from store.errors import StoreError
 
 NAMES = ("generation", "memo", "pages")
+SHAPES = ("mistral-small-24b", "tiny")
+"""Sizes that `engine` builds of random weights; it runs only where it is named."""
+FEWEST_FEATURES = 1024
 _PLAIN_WIDTH = 160
 """Columns of the table where it goes to a file, which has no width of its own."""
 
@@ -27,7 +30,16 @@ def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0 done, 1 failed with one line on standard error, 2 usage."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; all if none"
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help=f"of {', '.join(NAMES)}; all of these if none; or engine",
+    )
+    parser.add_argument(
+        "--shape", choices=SHAPES, default="tiny", help="sizes that engine measures (default tiny)"
+    )
+    parser.add_argument(
+        "--features", type=int, help="features of engine's SAE (default: as the shape has)"
     )
     parser.add_argument(
         "--repeats", type=int, default=7, help="measured rounds of each (default 7)"
@@ -38,42 +50,68 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ... (default cpu)")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     options = parser.parse_args(arguments)
-    unknown = set(options.names) - set(NAMES)
-    if unknown or options.repeats < 1 or options.tokens < 1:
-        parser.error(f"NAME is one of {', '.join(NAMES)}; --repeats and --tokens are above 0")
+    if set(options.names) - {*NAMES, "engine"}:
+        parser.error(f"NAME is one of {', '.join(NAMES)}, engine")
+    if (
+        options.repeats < 1
+        or options.tokens < 1
+        or (options.features or FEWEST_FEATURES) < FEWEST_FEATURES
+    ):
+        parser.error(f"--repeats and --tokens are above 0, --features at least {FEWEST_FEATURES}")
     console = Console(stderr=options.json)
     if not console.is_terminal:
         console.width = _PLAIN_WIDTH
     comparisons: list[Comparison] = []
+    facts: dict[str, object] = {}
     with tempfile.TemporaryDirectory(prefix="featurebook-bench-") as folder:
         try:
             for name in options.names or NAMES:
                 console.print(f"measuring {name} ...", style="dim")
-                comparisons += _measure(name, Path(folder), options)
+                measured, about = _measure(name, Path(folder), options)
+                comparisons += measured
+                facts |= about
         except (EngineError, StoreError) as error:
             print(f"error: {error.message} ({error.hint})", file=sys.stderr)
             return 1
     if options.json:
-        print(json.dumps({"machine": _machine(), "figures": [asdict(c) for c in comparisons]}))
+        figures = [asdict(comparison) for comparison in comparisons]
+        print(json.dumps({"machine": _machine(), "figures": figures} | facts))
     else:
         console.print(_table(comparisons))
+        if facts:
+            console.print_json(json.dumps(facts))
         console.print(", ".join(f"{key} {value}" for key, value in _machine().items()))
     return 0
 
 
-def _measure(name: str, work_dir: Path, options: argparse.Namespace) -> tuple[Comparison, ...]:
+def _measure(
+    name: str, work_dir: Path, options: argparse.Namespace
+) -> tuple[tuple[Comparison, ...], dict[str, object]]:
+    """What is compared, and further facts by name."""
     # imported one by one: pages are measured in a process without torch
+    if name == "engine":
+        from scripts.benchmarks.engine_shape import measure_engine
+
+        comparisons, facts = measure_engine(
+            work_dir,
+            options.repeats,
+            options.tokens,
+            options.device,
+            options.shape,
+            options.features,
+        )
+        return comparisons, {"engine": asdict(facts)}
     if name == "generation":
         from scripts.benchmarks.generation import measure_generation
 
-        return measure_generation(work_dir, options.repeats, options.tokens, options.device)
+        return measure_generation(work_dir, options.repeats, options.tokens, options.device), {}
     if name == "memo":
         from scripts.benchmarks.memo import measure_memo
 
-        return measure_memo(work_dir, options.repeats, options.device)
+        return measure_memo(work_dir, options.repeats, options.device), {}
     from scripts.benchmarks.pages import measure_pages
 
-    return measure_pages(work_dir, options.repeats)
+    return measure_pages(work_dir, options.repeats), {}
 
 
 def _machine() -> dict[str, object]:

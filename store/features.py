@@ -96,6 +96,6 @@ def _get_source(cursor: duckdb.DuckDBPyConnection, source: str, feature: int) ->
         raise InvalidSpecError(
             "feature",
             f"The source {source[:80]!r} has no feature {feature}.",
-            f"Its features are 0 to {found.d_sae - 1}.",
+            f"Its features are 0 to {found.d_sae - 1}." if found.d_sae else "It has no SAE.",
         )
     return found

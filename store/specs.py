@@ -75,17 +75,18 @@ class ModelSpec:
 
 @dataclass(frozen=True, slots=True)
 class SourceSpec:
-    """An SAE at a hook point of a model, every revision resolved.
+    """An SAE at a hook point of a model, or a model alone, every revision resolved.
 
     Attributes:
         name: what people call it (`demo`); unique in a catalog, not part of the run key.
-        sae_id: repository (with `:folder` inside it) or name of a local folder.
-        sae_revision: commit, or `sha256:...` of a local folder's content.
+        sae_id: repository (with `:folder` inside it) or name of a local folder; empty without one.
+        sae_revision: commit, or `sha256:...` of a local folder's content; settings that decided how
+            it encodes follow it, as `;k=32`.
         hook_name: hook point as the field writes it, `blocks.N.hook_resid_post`.
-        layer: N of the hook point, from 0.
+        layer: N of the hook point, from 0; -1 without an SAE.
         d_in: width of the hook point, d_model.
-        d_sae: number of features.
-        architecture: `standard`, `topk`, `jumprelu`, ...
+        d_sae: number of features; 0 without an SAE.
+        architecture: `standard`, `topk`, `jumprelu`, `gated`, ...; `none` without an SAE.
         max_active: most activations stored a token; None where every one above zero is kept.
     """
 
@@ -99,6 +100,26 @@ class SourceSpec:
     d_sae: int
     architecture: str
     max_active: int | None = None
+
+    @property
+    def has_sae(self) -> bool:
+        """Whether its runs leave activations."""
+        return self.d_sae > 0
+
+    @classmethod
+    def without_sae(cls, name: str, model: ModelSpec, d_model: int) -> SourceSpec:
+        """A model alone: its runs leave tokens, and no activations."""
+        return cls(
+            name=name,
+            model=model,
+            sae_id="",
+            sae_revision="",
+            hook_name="",
+            layer=-1,
+            d_in=d_model,
+            d_sae=0,
+            architecture="none",
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,9 @@ _SETTINGS = (
     "MISTRAL_MODEL",
     "MODEL_DTYPE",
     "PORT",
+    "SAE_ACTIVATION",
+    "SAE_HOOK_NAME",
+    "SAE_K",
     "SAE_PATH",
 )
 _scratch = tempfile.TemporaryDirectory(prefix="featurebook-tests-")
@@ -36,6 +39,7 @@ def _isolate(scratch: Path) -> None:
         if name in _SETTINGS or name.startswith(("FEATUREBOOK_", "STREAMLIT_")):
             del os.environ[name]
     os.environ.update(
+        FEATUREBOOK_SOURCES=str(scratch / "sources.toml"),
         FEATUREBOOK_STORE=str(scratch / "featurebook.duckdb"),
         HF_HOME=str(scratch / "huggingface"),
         HF_HUB_OFFLINE="1",

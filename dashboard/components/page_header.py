@@ -11,6 +11,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from dashboard.components.notice import notice
+from dashboard.links import ViewState, to_params
 from engine.api import EngineStatus, SourceInfo
 
 _STATES: dict[str, tuple[Literal["green", "blue", "orange", "red"], str]] = {
@@ -39,13 +40,27 @@ def page_header(
         st.title(question, anchor=False, width="content")
         if source is not None:
             toy = " · toy" if source.is_toy else ""
-            st.badge(f"source {source.name}{toy}", color="gray", help=_describe(source))
+            if source.is_ready:
+                st.badge(f"source {source.name}{toy}", color="gray", help=_describe(source))
+            else:
+                _unready(source)
         color, icon = _STATES[engine.state]
         st.badge(_state_text(engine), color=color, icon=icon, help=_engine_help(engine))
     place = link.container()
     for problem in problems:
         notice("warning", problem, "It was left out; the rest of the link was used.")
     return place
+
+
+def _unready(source: SourceInfo) -> None:
+    """A source that cannot be asked, and the way to the page that says why."""
+    st.badge(f"source {source.name} · not ready", color="orange", icon=":material/warning:")
+    st.page_link(
+        "views/models.py",
+        label=":primary[Why?]",
+        query_params=to_params(ViewState(source=source.name)),
+        help="Opens the page Models at this source.",
+    )
 
 
 def _state_text(engine: EngineStatus) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import streamlit as st
@@ -17,11 +18,12 @@ from dashboard.components.run_badge import run_badge
 from dashboard.components.run_form import FormDefaults, run_form
 from dashboard.components.run_list import one_line
 from dashboard.components.run_panel import RunPanel, run_panel
+from dashboard.components.source_problem import source_problem
 from dashboard.links import ViewState, to_params, to_path
 from dashboard.run_view import RunView
 from dashboard.services import Services, get_services
 from engine.api import JobView, RunRequest, SourceInfo
-from engine.errors import JobNotFoundError
+from engine.errors import JobNotFoundError, WeightsMissingError
 from store.errors import RunNotFoundError
 from store.specs import Message, SamplingSpec
 
@@ -33,7 +35,25 @@ def submit(services: Services, request: RunRequest) -> None:
     """Asks, and makes the page's link that of the run."""
     job = services.engine.submit(request)
     session.remember_request(job.job_id, request)
-    session.show(ViewState(run=job.run_key, job=job.job_id))
+    session.show(ViewState(run=job.run_key or None, job=job.job_id))
+
+
+def ask(services: Services, request: RunRequest) -> None:
+    """Asks, and draws the page again; missing weights are said, with the way to get them."""
+    try:
+        submit(services, request)
+    except WeightsMissingError as error:
+        if request.source is None:
+            raise
+        show_unready(services, request.source, error.message, error.hint)
+    else:
+        st.rerun()
+
+
+def show_unready(services: Services, source: str, message: str, hint: str = "") -> None:
+    """A source that cannot be asked as it stands."""
+    is_missing = not services.engine.weights(source).is_complete
+    source_problem(source, message, hint, is_missing)
 
 
 def find_job(services: Services, job_id: str | None) -> JobView | None:
@@ -56,7 +76,9 @@ def find_view(services: Services, run_key: str | None) -> RunView | None:
         return None
 
 
-def defaults_of(view: RunView | None, request: RunRequest | None) -> FormDefaults:
+def defaults_of(
+    view: RunView | None, request: RunRequest | None, source: str | None
+) -> FormDefaults:
     """The form opens with what the page shows, so that it can be asked again with a change."""
     if view is not None:
         run = view.run
@@ -77,7 +99,7 @@ def defaults_of(view: RunView | None, request: RunRequest | None) -> FormDefault
             tools=request.tools,
             sampling=request.sampling,
         )
-    return FormDefaults()
+    return FormDefaults(source=source)
 
 
 @st.fragment(run_every=POLL_S)
@@ -101,15 +123,15 @@ def show_ended(services: Services, job: JobView, request: RunRequest | None) -> 
     else:
         notice("error", "The run ended without a result.", "Ask again.")
     if request is not None and st.button("Ask again", icon=":material/replay:", key="again"):
-        submit(services, request)
-        st.rerun()
+        ask(services, request)
 
 
 def show_empty(source: SourceInfo | None) -> None:
     """Nothing asked yet: a sentence, and examples."""
-    st.text("Nothing asked yet. Type a question above, or take an example:")
-    if source is None:
+    if source is None or not source.examples:
+        st.text("Nothing asked yet. Type a question above.")
         return
+    st.text("Nothing asked yet. Type a question above, or take an example:")
     with st.container(horizontal=True, gap="small"):
         for index, example in enumerate(source.examples):
             st.page_link(
@@ -120,7 +142,9 @@ def show_empty(source: SourceInfo | None) -> None:
             )
 
 
-def show_run(services: Services, view: RunView, panel: RunPanel, is_fresh: bool) -> None:
+def show_run(
+    services: Services, view: RunView, panel: RunPanel, is_fresh: bool, has_sae: bool
+) -> None:
     """The answer, its tokens and features, and a line to go on with the chat."""
     run = view.run
     run_badge(run, is_fresh)
@@ -133,13 +157,14 @@ def show_run(services: Services, view: RunView, panel: RunPanel, is_fresh: bool)
         st.text(one_line(run.prompt, MAX_QUESTION_CHARS))
     if run.kind == "generation":
         st.code(run.response or " ", language=None, wrap_lines=True)
+    if not has_sae:
+        st.caption("This source has no SAE: its tokens are kept with their odds, without features.")
     run_panel(panel)
     if run.kind == "generation":
         with st.container():  # a chat input outside of a container would pin itself and scroll
             follow_up = st.chat_input("Go on with this chat", key="follow_up")
         if follow_up:
-            submit(services, continued(view, follow_up))
-            st.rerun()
+            ask(services, continued(view, follow_up))
 
 
 def continued(view: RunView, text: str) -> RunRequest:
@@ -169,6 +194,11 @@ def example_request(sources: Sequence[SourceInfo], state: ViewState) -> RunReque
     return None
 
 
+def is_ready(sources: Sequence[SourceInfo], request: RunRequest) -> bool:
+    """Whether the source of a request can be asked as it stands."""
+    return all(source.is_ready for source in sources if source.name == request.source)
+
+
 services = get_services()
 link = session.read_link()
 sources = services.engine.sources()
@@ -176,10 +206,16 @@ if link.state.example is not None and link.state.run is None:
     example = example_request(sources, link.state)
     if example is None:
         notice("warning", "The link's example does not exist.", "Ask your own question.")
+    elif not is_ready(sources, example):
+        session.show(ViewState(source=example.source))
     else:
         submit(services, example)
 state = session.view()
 job = find_job(services, state.job)
+if job is not None and state.run is None and job.run_key:
+    # which run it is was not known yet when it was asked
+    state = replace(state, run=job.run_key)
+    session.show(state)
 view = find_view(services, state.run)
 request = session.find_request(state.job) if state.job else None
 name = view.run.source_name if view else (job.source if job else state.source)
@@ -187,17 +223,18 @@ source = next((item for item in sources if item.name == name), sources[0] if sou
 place = page_header(
     "Which features fire, token by token?", source, services.engine.status(), link.problems
 )
-asked = run_form(sources, defaults_of(view, request), session.user_name(), key="ask")
+asked = run_form(sources, defaults_of(view, request, state.source), session.user_name(), key="ask")
 if asked is not None:
-    submit(services, asked)
-    st.rerun()
-
+    ask(services, asked)
+elif source is not None and source.problem is not None and state.run is None:
+    show_unready(services, source.name, source.problem)
 
 if view is not None and not (job is not None and job.is_active):
     is_fresh = job is not None and job.state == "done" and not job.memoized
     is_toy = source is not None and source.is_toy
     stats_of = partial(services.get_feature_stats, view.run.source_id)
-    show_run(services, view, RunPanel(view, stats_of, place, is_toy), is_fresh)
+    has_sae = source is None or source.name != view.run.source_name or source.has_sae
+    show_run(services, view, RunPanel(view, stats_of, place, is_toy), is_fresh, has_sae)
 elif job is not None and job.is_active:
     with place:
         copy_link(to_path("ask", state), key="copy_link")
@@ -210,5 +247,5 @@ elif state.run is not None:
     raise RunNotFoundError(state.run)
 else:
     with place:
-        copy_link("/ask", key="copy_link")
+        copy_link(to_path("ask", ViewState(source=state.source)), key="copy_link")
     show_empty(source)

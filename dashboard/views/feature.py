@@ -82,6 +82,8 @@ with place:
 if state.feature is None or state.source is None:
     st.text("Choose a feature above, or click one in the table of a run.")
     st.page_link("views/ask.py", label="Ask a question", icon=":material/chat:")
+elif state.source == known.name and not known.has_sae:
+    notice("info", f"{state.source} is a model without an SAE: it has no features.", title="None")
 elif last is not None and state.source == known.name and state.feature > last:
     notice("warning", f"{state.source} has the features 0 to {last:,}, and no {state.feature:,}.")
 else:

@@ -12,6 +12,7 @@ from dashboard.components.notice import notice
 from dashboard.components.page_header import page_header
 from dashboard.components.run_badge import duration
 from dashboard.components.run_list import run_list
+from dashboard.components.source_problem import source_problem
 from dashboard.links import ViewState, to_params
 from dashboard.services import get_services
 from engine.api import SourceInfo
@@ -69,7 +70,12 @@ if source is None:
     notice("warning", "No source is configured.", "Set FEATUREBOOK_SOURCE to one of the catalog.")
 else:
     if source.problem is not None:
-        notice("warning", source.problem, "Stored runs can be opened all the same.")
+        source_problem(
+            source.name,
+            source.problem,
+            "Stored runs can be opened all the same.",
+            is_missing=not services.engine.weights(source.name).is_complete,
+        )
     if source.examples:
         show_examples(source)
 show_summary(services.runs.summarise())

@@ -53,7 +53,7 @@ def random_gpt2(work_dir: Path) -> tuple[Path, Path]:
 
 
 def _compare(name: str, resident: ResidentSource, repeats: int, n_new: int) -> Comparison:
-    model, device = resident.language.model, resident.language.device
+    model, device, sae = resident.language.model, resident.language.device, resident.sae
     generate_ids: Any = model.generate
     prompt = tuple(range(5, 37))
     sampling = SamplingSpec(max_new_tokens=n_new)
@@ -81,7 +81,8 @@ def _compare(name: str, resident: ResidentSource, repeats: int, n_new: int) -> C
             lambda: False,
         )
         with torch.inference_mode():
-            encode(resident.sae, result.residual)
+            if sae is not None and result.residual is not None:
+                encode(sae, result.residual)
 
     plain_s, captured_s = alternate([plain, captured], repeats)
     sides = (

@@ -2,22 +2,24 @@
 -- Made anew whenever this file changes; every view and column says what it is.
 
 CREATE OR REPLACE VIEW sources AS
-SELECT source_id, name, model_id, model_revision, sae_id, sae_revision, hook_name, layer, d_in, d_sae,
-       architecture, dtype, max_active, created_at
+SELECT source_id, name, model_id, model_revision, nullif(sae_id, '') AS sae_id,
+       nullif(sae_revision, '') AS sae_revision, nullif(hook_name, '') AS hook_name,
+       nullif(layer, -1) AS layer, d_in, nullif(d_sae, 0) AS d_sae,
+       nullif(architecture, 'none') AS architecture, dtype, max_active, created_at
 FROM base.sources;
 
-COMMENT ON VIEW sources IS 'A model and SAE pair that has left runs here.';
+COMMENT ON VIEW sources IS 'A model and SAE pair, or a model alone, that has left runs here.';
 COMMENT ON COLUMN sources.source_id IS 'Name and a digest of everything that the source is.';
 COMMENT ON COLUMN sources.name IS 'What people call it; a changed source keeps its name and gets a new id.';
 COMMENT ON COLUMN sources.model_id IS 'Repository of the model, or the name of a local folder.';
 COMMENT ON COLUMN sources.model_revision IS 'Commit of the model, or sha256 of a local folder.';
-COMMENT ON COLUMN sources.sae_id IS 'Repository of the SAE, or the name of a local folder.';
-COMMENT ON COLUMN sources.sae_revision IS 'Commit of the SAE, or sha256 of a local folder.';
-COMMENT ON COLUMN sources.hook_name IS 'Where the SAE reads the model.';
-COMMENT ON COLUMN sources.layer IS 'Decoder layer of the hook point, from 0.';
-COMMENT ON COLUMN sources.d_in IS 'Width of the hook point.';
-COMMENT ON COLUMN sources.d_sae IS 'Number of features.';
-COMMENT ON COLUMN sources.architecture IS 'Kind of SAE: standard, topk, jumprelu, ...';
+COMMENT ON COLUMN sources.sae_id IS 'Repository of the SAE, or the name of a local folder; NULL for a model alone.';
+COMMENT ON COLUMN sources.sae_revision IS 'Commit of the SAE, or sha256 of a local folder; settings that decided how it encodes follow.';
+COMMENT ON COLUMN sources.hook_name IS 'Where the SAE reads the model; NULL for a model alone.';
+COMMENT ON COLUMN sources.layer IS 'Decoder layer of the hook point, from 0; NULL for a model alone.';
+COMMENT ON COLUMN sources.d_in IS 'Width of the hook point, which is that of the model.';
+COMMENT ON COLUMN sources.d_sae IS 'Number of features; NULL for a model alone.';
+COMMENT ON COLUMN sources.architecture IS 'Kind of SAE: standard, topk, jumprelu, gated, ...; NULL for a model alone.';
 COMMENT ON COLUMN sources.dtype IS 'Precision that the model computed with.';
 COMMENT ON COLUMN sources.max_active IS 'Most activations stored a token; NULL where every one is kept.';
 COMMENT ON COLUMN sources.created_at IS 'When its first run was stored, UTC.';

@@ -69,6 +69,7 @@ def test_no_page_loads_torch_before_a_question_is_asked(start: Start, tab: OpenT
     tab(f"{server.url}/ask", shown="textarea")
     tab(f"{server.url}/feature?source=demo&feature=3")
     tab(f"{server.url}/sql?q=SELECT+1", shown="h1")
+    tab(f"{server.url}/models", shown="tbody tr")
     assert "libtorch" not in server.loaded_libraries()
 
 

@@ -11,13 +11,13 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from engine.api import Engine, EngineStatus, JobFailure, JobView, LiveToken, RunRequest, SourceInfo
-from engine.catalog import SourceExample
-from engine.errors import JobNotFoundError, UnknownSourceError
+from engine.api import Engine, JobFailure, JobView, LiveToken, RunRequest
+from engine.errors import JobNotFoundError, UnknownSourceError, WeightsMissingError
 from store.keys import run_key, source_id
 from store.records import Activations, Run, Token
 from store.runs import RunRepository
 from store.specs import ModelSpec, RunSpec, SourceSpec
+from tests.dashboard.fake_weights import FakeWeights
 
 SOURCE = SourceSpec(
     name="demo",
@@ -30,42 +30,29 @@ SOURCE = SourceSpec(
     d_sae=512,
     architecture="topk",
 )
-INFO = SourceInfo(
-    name="demo",
-    title="A source for tests",
-    model_id="fake/model",
-    sae_id="fake/sae",
-    hook_name="blocks.1.hook_resid_post",
-    d_in=8,
-    d_sae=512,
-    tool_names=("lookup",),
-    is_toy=True,
-    examples=(
-        SourceExample("First example", "Who plays the harp?", False, "It is answered."),
-        SourceExample("Second example", "Who plays, with a tool?", True, "It calls the tool."),
-    ),
-    problem=None,
-)
 ANSWER = ("Nobody", " plays", " the", " harp", ".")
 
 
-class FakeEngine(Engine):
+class FakeEngine(FakeWeights, Engine):
     """Keeps jobs in a dictionary and computes on the caller's thread."""
 
     def __init__(self, runs: RunRepository) -> None:
+        super().__init__()
         self._runs = runs
         self._views: dict[str, JobView] = {}
         self._specs: dict[str, tuple[RunSpec, str]] = {}
         self.n_computed = 0
         self.n_submitted = 0
         self.is_closed = False
-        self.current = EngineStatus("idle", None, None, 0, None)
 
     def submit(self, request: RunRequest) -> JobView:
         """Answers from the store, or at once, or leaves a slow job running."""
         self.n_submitted += 1
-        if request.source not in {None, SOURCE.name}:
-            raise UnknownSourceError(request.source or "", (SOURCE.name,))
+        if request.source is not None and request.source not in self.infos:
+            raise UnknownSourceError(request.source, tuple(self.infos))
+        problem = self.infos[request.source or SOURCE.name].problem
+        if problem is not None:
+            raise WeightsMissingError(problem, "Download it on the page Models.")
         spec = RunSpec(
             source=SOURCE,
             messages=request.messages,
@@ -127,14 +114,6 @@ class FakeEngine(Engine):
         if self.job(job_id).is_active:
             self._views[job_id] = replace(self.job(job_id), state="cancelled")
         return self.job(job_id)
-
-    def status(self) -> EngineStatus:
-        """What the test has set."""
-        return self.current
-
-    def sources(self) -> tuple[SourceInfo, ...]:
-        """The one source."""
-        return (INFO,)
 
     def close(self) -> None:
         """Notes it."""

@@ -210,7 +210,7 @@ def test_every_example_query_runs(pages: Bench) -> None:
         assert "rows" in "".join(str(item.value) for item in page.markdown), example.title
 
 
-@pytest.mark.parametrize("name", ["home", "ask", "feature", "sql"])
+@pytest.mark.parametrize("name", ["home", "ask", "feature", "sql", "models"])
 def test_a_locked_store_is_said_on_every_page(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def locked() -> Services:
         raise StoreLockedError("data/x.duckdb", "process 7")
@@ -224,7 +224,7 @@ def test_a_locked_store_is_said_on_every_page(name: str, monkeypatch: pytest.Mon
 
 def test_the_state_of_the_engine_is_on_every_page(pages: Bench) -> None:
     pages.engine.current = replace(pages.engine.current, state="busy", n_queued=2)
-    for name in ("home", "ask", "feature", "sql"):
+    for name in ("home", "ask", "feature", "sql", "models"):
         page = open_page(name)
         shown = "".join(str(item.value) for item in page.markdown)
         assert "engine busy, 2 waiting" in shown

@@ -48,6 +48,7 @@ def make_bench(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
             sae_path=str(sae) if sae else None,
             device=device,
             model_cache_dir=tmp_path / "models_cache",
+            featurebook_sources=tmp_path / "sources.toml",
             _env_file=None,
         )
         runs = RunRepository(store)

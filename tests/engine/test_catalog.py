@@ -20,7 +20,8 @@ from engine.errors import (
 from engine.hook_names import HookPoint, parse_hook_name
 from engine.settings import EngineSettings
 from engine.weights.fingerprint import FingerprintCache
-from tests.engine.checkpoints import D_SAE, save_sae
+from store.specs import SourceSpec
+from tests.engine.checkpoints import D_MODEL, D_SAE, save_sae
 
 
 def _catalog(tmp_path: Path, model: Path | str | None, sae: Path | str | None) -> Catalog:
@@ -49,7 +50,7 @@ def test_the_demo_comes_first_and_is_whole(tmp_path: Path) -> None:
 def test_a_custom_source_becomes_the_default(checkpoints: Path, tmp_path: Path) -> None:
     catalog = _catalog(tmp_path, checkpoints / "llama", checkpoints / "sae-topk")
     assert catalog.default_name == "custom"
-    assert [source.name for source in catalog.sources()] == ["custom", "demo"]
+    assert [source.name for source in catalog.sources()][:2] == ["custom", "demo"]
     spec = catalog.resolve(None).spec
     assert (spec.model.repo_id, spec.sae_id, spec.layer) == ("llama", "sae-topk", 1)
 
@@ -114,7 +115,7 @@ def test_a_snapshot_in_a_cache_resolves_to_its_commit(checkpoints: Path, tmp_pat
 def test_a_repository_that_is_not_here_names_the_command_that_fetches_it(tmp_path: Path) -> None:
     with pytest.raises(WeightsMissingError) as caught:
         _catalog(tmp_path, "org/absent", "org/sae").resolve("custom")
-    assert "hf download org/absent" in caught.value.hint
+    assert "scripts/weights.py download custom" in caught.value.hint
 
 
 def _without_weights(model: Path, _sae: Path) -> None:
@@ -182,9 +183,16 @@ def test_a_source_that_cannot_run_says_why(
     assert caught.value.message in problem
 
 
-def test_a_model_without_an_sae_says_which_setting_is_missing(model: Path, tmp_path: Path) -> None:
-    with pytest.raises(WeightsMissingError, match="SAE_PATH is not"):
-        _catalog(tmp_path, model, None).resolve("custom")
+def test_a_model_without_an_sae_is_a_source_without_features(
+    checkpoints: Path, tmp_path: Path
+) -> None:
+    catalog = _catalog(tmp_path, checkpoints / "llama", None)
+    info = catalog.info("custom")
+    assert (info.has_sae, info.is_ready, info.d_sae, info.hook_name) == (False, True, None, None)
+    resolved = catalog.resolve("custom")
+    assert (resolved.sae_dir, resolved.hook, resolved.sae_config) == (None, None, None)
+    assert not resolved.spec.has_sae
+    assert resolved.spec == SourceSpec.without_sae("custom", resolved.spec.model, D_MODEL)
 
 
 def test_an_sae_without_a_model_says_which_setting_is_missing(

@@ -141,13 +141,13 @@ def _long(seed: int = 0) -> RunRequest:
 def _hold(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """Lets the worker wait before each load or run until the event is set."""
     go = threading.Event()
-    resident_for = engine.worker.Worker._resident_for
+    board = engine.worker.Worker._board
 
-    def held(self: engine.worker.Worker, flight: Flight) -> object:
+    def held(self: engine.worker.Worker, flight: Flight) -> None:
         assert go.wait(30)
-        return resident_for(self, flight)
+        board(self, flight)
 
-    monkeypatch.setattr(engine.worker.Worker, "_resident_for", held)
+    monkeypatch.setattr(engine.worker.Worker, "_board", held)
     return go
 
 

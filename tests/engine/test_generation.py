@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import engine.generation
+from engine.devices import choose_placement
 from engine.errors import GenerationCancelled, PromptTooLongError, SourceMismatchError
 from engine.generation import Generation, GenerationStep, generate
 from engine.hook_names import HookPoint
@@ -24,7 +25,7 @@ PROMPT = (0, 20, 30, 40, 50)
 @pytest.fixture(scope="module", params=["llama", "gpt2"])
 def language(request: pytest.FixtureRequest, checkpoints: Path) -> LanguageModel:
     """A tiny model on the CPU."""
-    return load_language_model(checkpoints / request.param, "float32", torch.device("cpu"))
+    return load_language_model(checkpoints / request.param, "float32", choose_placement("cpu"))
 
 
 def _generate(
@@ -107,6 +108,7 @@ def test_the_input_side_of_a_layer_is_the_output_of_the_one_before(
 
 def test_the_last_layer_is_captured_before_the_final_norm(language: LanguageModel) -> None:
     seen = _generate(language, None, hook=HookPoint(2, "resid_post")).residual
+    assert seen is not None
     normed = hidden_at(language.model, PROMPT, 2)
     assert not torch.allclose(seen, normed, atol=1e-3)
 
@@ -127,6 +129,7 @@ def test_generation_stops_at_the_end_token_and_keeps_it(language: LanguageModel)
     )
     assert stopped.token_ids == free[: first_at + 1]
     assert stopped.finish_reason == "stop"
+    assert stopped.residual is not None
     assert stopped.residual.shape[0] == len(stopped.token_ids)
 
 

@@ -11,8 +11,9 @@ import torch
 
 import engine.sae
 from engine.errors import SourceMismatchError, UnsupportedError, WeightsMissingError
-from engine.sae import Sae, decode, encode, encode_dense, load_sae
-from engine.sae_config import parse_sae_config, read_sae_config
+from engine.sae import Sae, decode, encode, encode_dense
+from engine.sae_config import SaeConfig, read_sae_config
+from engine.sae_loading import load_sae
 from tests.engine.checkpoints import D_MODEL, D_SAE, save_sae
 
 CASES: list[tuple[str, dict[str, Any]]] = [
@@ -88,15 +89,22 @@ def test_nothing_to_encode_gives_an_empty_code(tmp_path: Path) -> None:
     assert (code.n_rows, len(code.value)) == (0, 0)
 
 
-def test_a_config_from_before_version_6_is_read() -> None:
-    config = parse_sae_config(
+def _read(folder: Path, config: dict[str, object]) -> SaeConfig:
+    save_sae(folder)
+    (folder / "cfg.json").write_text(json.dumps(config))
+    return read_sae_config(folder)
+
+
+def test_a_config_from_before_version_6_is_read(tmp_path: Path) -> None:
+    config = _read(
+        tmp_path,
         {
-            "d_in": 8,
-            "d_sae": 16,
+            "d_in": D_MODEL,
+            "d_sae": D_SAE,
             "hook_point": "blocks.2.hook_resid_pre",
             "activation_fn_str": "topk",
             "activation_fn_kwargs": {"k": 4},
-        }
+        },
     )
     assert (config.architecture, config.k) == ("topk", 4)
     assert config.hook_name == "blocks.2.hook_resid_pre"
@@ -105,8 +113,8 @@ def test_a_config_from_before_version_6_is_read() -> None:
 
 GOOD: dict[str, object] = {
     "architecture": "standard",
-    "d_in": 8,
-    "d_sae": 16,
+    "d_in": D_MODEL,
+    "d_sae": D_SAE,
     "hook_name": "blocks.0.hook_resid_post",
 }
 
@@ -114,24 +122,25 @@ GOOD: dict[str, object] = {
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"architecture": "gated"}, "gated"),
-        ({"architecture": "topk"}, "k = None"),
-        ({"architecture": "topk", "k": 17}, "more than its 16"),
+        ({"architecture": "transcoder"}, "transcoder"),
+        ({"architecture": "topk"}, r"do not say how many \(k\)"),
+        ({"architecture": "topk", "k": 97}, "more than its 96"),
+        ({"architecture": "topk", "k": 0}, "k = 0"),
         ({"normalize_activations": "expected_average_only_in"}, "scaling factor"),
         ({"reshape_activations": "hook_z"}, "hook_z"),
         ({"finetuning_scaling_factor": True}, "finetuning"),
-        ({"d_in": "8"}, "d_in"),
+        ({"d_in": "32"}, "d_in"),
         ({"d_sae": 0}, "d_sae"),
-        ({"hook_name": None}, "hook_name"),
+        ({"hook_name": None}, "which layer"),
         ({"activation_fn": "tanh-relu"}, "tanh-relu"),
     ],
 )
 def test_a_config_that_leaves_open_how_to_encode_is_refused(
-    change: dict[str, object], says: str
+    tmp_path: Path, change: dict[str, object], says: str
 ) -> None:
-    parse_sae_config(GOOD)
+    _read(tmp_path, GOOD)
     with pytest.raises(UnsupportedError, match=says):
-        parse_sae_config({**GOOD, **change})
+        _read(tmp_path, {**GOOD, **change})
 
 
 def test_a_folder_without_an_sae_names_what_is_missing(tmp_path: Path) -> None:
@@ -153,7 +162,7 @@ def test_broken_weights_are_refused(tmp_path: Path) -> None:
     save_sae(tmp_path)
     weights = tmp_path / "sae_weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
-    with pytest.raises(WeightsMissingError, match="broken"):
+    with pytest.raises(WeightsMissingError, match="incomplete"):
         _load(tmp_path)
 
 

@@ -24,6 +24,7 @@ COPIED = (
     "requirements.txt",
     "scripts/_environment.sh",
     "scripts/run.sh",
+    "scripts/setup_local_cache.sh",
     "scripts/test.sh",
 )
 # Runs what the scripts compute for themselves; writes down modules that would act, and the settings

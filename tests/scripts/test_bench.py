@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 
 import scripts.benchmarks.memo
 from scripts import bench
 from scripts.benchmarks.figures import alternate, to_side
+from scripts.benchmarks.shapes import SHAPES, build_model
 
 
 def test_sides_are_measured_in_turns_after_one_warm_up() -> None:
@@ -45,3 +47,39 @@ def test_a_device_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture[st
     assert bench.main(["generation", "--device", "cuda:99"]) == 1
     [line] = capsys.readouterr().err.strip().splitlines()
     assert line.startswith("error: The device 'cuda:99'")
+
+
+def test_the_engine_is_measured_at_a_small_size_of_the_same_kind(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments = ["engine", "--shape", "tiny", "--features", "2048", "--repeats", "2"]
+    assert bench.main([*arguments, "--tokens", "8", "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    facts = printed["engine"]
+    assert (facts["shape"], facts["n_features"], facts["device"]) == ("tiny", 2048, "cpu")
+    assert facts["model_bytes"] == 2 * facts["n_parameters"]
+    assert facts["sae_bytes"] == 2 * 2048 * facts["d_model"]
+    assert facts["peak_bytes"] > facts["model_bytes"] + facts["sae_bytes"]
+    assert 16 < facts["active_per_token"] < 256
+    numbers = [value for value in facts.values() if isinstance(value, (int, float))]
+    assert min(numbers) > 0
+    generation, encoding, loading = printed["figures"]
+    assert facts["plain_tokens_per_s"] == generation["sides"][0]["median"]
+    assert facts["encode_ms_per_token"] == encoding["sides"][0]["median"]
+    assert facts["load_gb_per_s"] == loading["sides"][0]["median"]
+
+
+def test_the_shapes_that_are_offered_are_those_that_can_be_built() -> None:
+    assert set(bench.SHAPES) == set(SHAPES)
+
+
+def test_the_published_sizes_are_those_of_mistral_small() -> None:
+    shape = SHAPES["mistral-small-24b"]
+    with torch.device("meta"):
+        model = build_model(shape, torch.device("meta"))
+    config = model.config.get_text_config()
+    assert (config.num_hidden_layers, config.hidden_size, config.vocab_size) == (40, 5120, 131_072)
+    assert (config.num_attention_heads, config.num_key_value_heads) == (32, 8)
+    # 23.57 thousand million without the tower for images
+    assert 23.5e9 < sum(parameter.numel() for parameter in model.parameters()) < 23.7e9
+    assert shape.d_sae == 286_720

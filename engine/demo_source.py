@@ -1,0 +1,51 @@
+"""The embedded demo as a source of the catalog: its definition, its names, its tool, its examples.
+
+Invariant: it is whole in this package, and its names do not depend on where that is installed.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from engine.definitions import Claims, SourceDefinition
+from engine.demo import MODEL_DIR, SAE_DIR
+from engine.demo.examples import EXAMPLES, LOOKUP_TOOL
+from store.specs import ToolSpec
+
+
+@dataclass(frozen=True, slots=True)
+class SourceExample:
+    """A prompt worth trying, and what to look for in its answer."""
+
+    title: str
+    prompt: str
+    tools: bool
+    explanation: str
+
+
+DEMO = SourceDefinition(
+    name="demo",
+    title="Demo: a toy model of 600 people",
+    model=str(MODEL_DIR),
+    sae=str(SAE_DIR),
+    claims=Claims(license="mit"),
+)
+DEMO_MODEL_ID = "featurebook/demo-model"
+DEMO_SAE_ID = "featurebook/demo-sae"
+DEMO_EXAMPLES = tuple(
+    SourceExample(item.title, item.prompt, item.tools, item.explanation) for item in EXAMPLES
+)
+
+
+def demo_tools() -> tuple[ToolSpec, ...]:
+    """The tool that the demo offers to its model."""
+    function = LOOKUP_TOOL["function"]
+    return (
+        ToolSpec(
+            name=str(function["name"]),
+            description=str(function["description"]),
+            # in its own order: chat templates write properties in the order they come in
+            parameters=json.dumps(function["parameters"]),
+        ),
+    )
