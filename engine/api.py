@@ -10,13 +10,11 @@ import threading
 import time
 from collections import OrderedDict
 
-from engine.berth import Berth
 from engine.catalog import Catalog, PreparationNeeded, SourceInfo
 from engine.definitions import Claims, Dtype, SaeActivation, SaeOverrides, SourceDefinition
 from engine.errors import JobNotFoundError
 from engine.estimates import Estimator, refuse_what_does_not_fit
 from engine.flights import Flight, Job
-from engine.intake import Intake
 from engine.jobs import (
     ACTIVE_STATES,
     EngineState,
@@ -27,13 +25,15 @@ from engine.jobs import (
     LiveToken,
     RunRequest,
 )
+from engine.loaded_source import LoadedSource
 from engine.memo import Memo
 from engine.memory import DeviceMemory, MemoryEstimate
 from engine.registry import SaeRelease, list_releases, resolve_location
 from engine.settings import EngineSettings
 from engine.source_entries import InvalidSourceError
+from engine.submission import Submitter
 from engine.transfers import TransferKind, Transfers, TransferState, TransferView
-from engine.weights.hub import Hub
+from engine.weights.hub import hub_of
 from engine.weights.inventory import source_weights
 from engine.weights.parts import (
     Check,
@@ -100,10 +100,10 @@ class Engine:
     def __init__(self, runs: RunRepository, settings: EngineSettings) -> None:
         self._catalog = Catalog(settings)
         self._estimator = Estimator(self._catalog, settings.device)
-        self._berth = Berth(self._catalog, self._estimator, settings.device)
-        self._worker = Worker(runs, self._berth, self._land)
+        self._loaded = LoadedSource(self._catalog, self._estimator, settings.device)
+        self._worker = Worker(runs, self._loaded, self._land)
         self._memo = Memo(runs, self._worker.launch)
-        self._intake = Intake(self._catalog, self._memo, self._worker)
+        self._submitter = Submitter(self._catalog, self._memo, self._worker)
         self._settings = settings
         self._transfers_made: Transfers | None = None
         self._jobs: OrderedDict[str, Job] = OrderedDict()
@@ -122,7 +122,7 @@ class Engine:
             EngineError: if the source cannot be resolved (unknown hook, ...).
             StoreError: if the store cannot be read.
         """
-        job = self._intake.submit(request)
+        job = self._submitter.submit(request)
         with self._lock:
             self._jobs[job.job_id] = job
             while len(self._jobs) > _JOBS_KEPT:
@@ -250,7 +250,7 @@ class Engine:
             UnknownSourceError: if there is none of this name.
             WeightsMissingError: if nothing says how large it is.
         """
-        return self._estimator.estimate(source, self._berth.used_bytes())
+        return self._estimator.estimate(source, self._loaded.used_bytes())
 
     def load(self, source: str) -> EngineStatus:
         """Queues the loading of a source, in place of the one that is loaded.
@@ -267,13 +267,13 @@ class Engine:
         estimate = self.estimate(name)
         refuse_what_does_not_fit(name, estimate, estimate.required_bytes)
         self._worker.launch(
-            Chore(name, lambda: self._berth.load_by_name(name, self._worker.is_closing))
+            Chore(name, lambda: self._loaded.load_by_name(name, self._worker.is_closing))
         )
         return self._worker.status()
 
     def unload(self) -> EngineStatus:
         """Queues the freeing of what is loaded, behind what runs."""
-        self._worker.launch(Chore(None, self._berth.free))
+        self._worker.launch(Chore(None, self._loaded.free))
         return self._worker.status()
 
     def close(self) -> None:
@@ -284,18 +284,13 @@ class Engine:
 
     def _transfers(self) -> Transfers:
         """Made when first needed: a cache that is no folder is told then, not at the start."""
-        finder, settings = self._catalog.finder, self._settings
-        token = settings.hf_token
+        finder = self._catalog.finder
         with self._lock:
             if self._transfers_made is None:
                 self._transfers_made = Transfers(
                     finder.caches,
                     finder.checksums,
-                    Hub(
-                        endpoint=settings.hf_endpoint,
-                        token=token.get_secret_value() if token else None,
-                        is_offline=settings.hf_hub_offline,
-                    ),
+                    hub_of(self._settings),
                     self._catalog.definition,
                     resolve_location,
                     finish=self._catalog.finish_download,

@@ -6,6 +6,10 @@ of torch, transformers and the hub are translated to these once, where they aris
 
 from __future__ import annotations
 
+WEIGHTS_COMMAND = ".venv/bin/python scripts/weights.py"
+HF_COMMAND = ".venv/bin/hf"
+"""How hints write these commands: as they work in the project's folder, nothing being activated."""
+
 
 class EngineError(Exception):
     """Something went wrong in the engine or in what was asked of it."""

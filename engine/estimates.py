@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 from engine.catalog import Catalog
 from engine.definitions import SourceDefinition
@@ -23,10 +22,9 @@ from engine.memory import (
     read_shape,
     working_bytes,
 )
+from engine.model_config import weight_bytes
 from engine.sae_layouts import sae_weight_bytes
-from engine.safetensors_header import read_header
 from engine.source_folders import SourceFolders
-from engine.weights.layout import list_shards
 
 _GUESSED_LAYERS = 40
 _GUESSED_WIDTH = 5120
@@ -72,7 +70,7 @@ class Estimator:
         dtype = folders.model_config.dtype if dtype == "auto" else dtype
         sae = folders.sae
         return (
-            _model_bytes(folders.model.folder, dtype),
+            weight_bytes(folders.model.folder, dtype),
             sae_weight_bytes(sae.located.folder, dtype, with_decoder=False) if sae else 0,
         )
 
@@ -163,14 +161,6 @@ def refuse_what_does_not_fit(name: str, estimate: MemoryEstimate, needed_bytes: 
         f"The source {name!r} needs {in_gigabytes(needed_bytes)} in {estimate.dtype}, but "
         f"{estimate.device} has {in_gigabytes(available)}{total} free.",
         " ".join(estimate.advice) or "End what else uses the device, or use a smaller source.",
-    )
-
-
-def _model_bytes(folder: Path, dtype: str) -> int:
-    return sum(
-        entry.loaded_bytes(dtype)
-        for name in list_shards(folder)
-        for entry in read_header(folder / name).values()
     )
 
 

@@ -24,6 +24,7 @@ from transformers.utils import logging as transformers_logging
 
 from engine.devices import Placement, is_out_of_memory
 from engine.errors import DeviceError, UnsupportedError, WeightsMissingError
+from engine.file_names import shown_name
 from engine.model_config import ModelConfig, read_model_config, weight_bytes
 from engine.tokenizing import check_beginning
 
@@ -73,14 +74,14 @@ def load_language_model(
         model = _load_weights(folder, config, dtype, placement, sae_bytes)
     except (SafetensorError, OSError) as error:
         raise WeightsMissingError(
-            f"The checkpoint {folder.name!r} cannot be loaded: {_first_line(error)}",
+            f"The checkpoint {shown_name(folder)!r} cannot be loaded: {_first_line(error)}",
             "Copy or download its files again.",
         ) from error
     except (RuntimeError, ValueError, KeyError, ImportError) as error:
         if isinstance(error, RuntimeError) and is_out_of_memory(error):
             raise _does_not_fit(placement) from error
         raise UnsupportedError(
-            f"The model {folder.name!r} ({config.architecture}) cannot be run: "
+            f"The model {shown_name(folder)!r} ({config.architecture}) cannot be run: "
             f"{_first_line(error)}",
             "Use a causal language model that transformers knows.",
         ) from error
@@ -104,7 +105,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     # tokenizers raises bare exceptions for files that it cannot parse
     except Exception as error:
         raise UnsupportedError(
-            f"The tokenizer of {folder.name!r} cannot be read: {_first_line(error)}",
+            f"The tokenizer of {shown_name(folder)!r} cannot be read: {_first_line(error)}",
             "Copy or download tokenizer.json, tokenizer_config.json and tekken.json, as far as "
             "its repository has them.",
         ) from error
@@ -147,14 +148,14 @@ def _load_weights(
         raise _does_not_fit(placement)
     if mismatched := sorted(key[0] for key in info["mismatched_keys"]):
         raise WeightsMissingError(
-            f"In the files of {folder.name!r}, {len(mismatched)} tensors have other shapes than "
-            f"its config says, such as {mismatched[0]}.",
+            f"In the files of {shown_name(folder)!r}, {len(mismatched)} tensors have other "
+            f"shapes than its config says, such as {mismatched[0]}.",
             "Config and weights are of different models; copy both again.",
         )
     if missing := sorted(info["missing_keys"]):
         raise WeightsMissingError(
-            f"The files of {folder.name!r} lack {len(missing)} tensors of the model, such as "
-            f"{missing[0]}.",
+            f"The files of {shown_name(folder)!r} lack {len(missing)} tensors of the model, "
+            f"such as {missing[0]}.",
             "The checkpoint is of another architecture than its config says; copy both again.",
         )
     return model

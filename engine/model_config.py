@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from engine.errors import UnsupportedError, WeightsMissingError
+from engine.file_names import is_inside, shown_name
 from engine.safetensors_header import read_header
 
 INDEX_FILE = "model.safetensors.index.json"
@@ -50,7 +51,7 @@ def read_model_config(folder: Path) -> ModelConfig:
     names = content.get("architectures")
     if not isinstance(names, list) or not names:
         raise UnsupportedError(
-            f"The config of {folder.name!r} names no architecture.",
+            f"The config of {shown_name(folder)!r} names no architecture.",
             'Its config.json needs "architectures", such as ["MistralForCausalLM"].',
         )
     dtype = str(
@@ -76,16 +77,17 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
     if index.is_file():
         shards = _read_json(index).get("weight_map")
         names = {str(name) for name in shards.values()} if isinstance(shards, dict) else set()
-        outside = sorted(name for name in names if not _is_inside(name))
+        outside = sorted(name for name in names if not is_inside(name))
         if outside:
             raise UnsupportedError(
-                f"The index of {folder.name!r} names a file outside of its folder: {outside[0]!r}.",
+                f"The index of {shown_name(folder)!r} names a file outside of its folder: "
+                f"{outside[0]!r}.",
                 "Do not use this checkpoint; get it from where the model was published.",
             )
         missing = sorted(name for name in names if not (folder / name).is_file())
         if missing or not names:
             raise WeightsMissingError(
-                f"{folder.name!r} lacks {len(missing)} of {len(names)} files of weights"
+                f"{shown_name(folder)!r} lacks {len(missing)} of {len(names)} files of weights"
                 f"{': ' + missing[0] if missing else ''}.",
                 "Download it again; finished files are kept.",
             )
@@ -93,7 +95,7 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
     if not (folder / WEIGHTS_FILE).is_file():
         pickled = any(folder.glob("*.bin")) or any(folder.glob("*.pt*"))
         raise WeightsMissingError(
-            f"{folder.name!r} has no {WEIGHTS_FILE}.",
+            f"{shown_name(folder)!r} has no {WEIGHTS_FILE}.",
             "Pickled weights are never loaded; get a safetensors copy."
             if pickled
             else "Copy or download the weights into it.",
@@ -126,25 +128,24 @@ def weight_bytes(folder: Path, dtype: str) -> int:
     )
 
 
-def _is_inside(name: str) -> bool:
-    path = PurePosixPath(name.replace("\\", "/"))
-    return not path.is_absolute() and ".." not in path.parts and bool(path.parts)
-
-
 def _read_json(path: Path) -> dict[str, object]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise WeightsMissingError(
-            f"{path.parent.name!r} has no {path.name}.", "Give a folder with a whole checkpoint."
+            f"{shown_name(path.parent)!r} has no {path.name}.",
+            "Give a folder with a whole checkpoint.",
         ) from error
     except (OSError, ValueError) as error:
         raise WeightsMissingError(
-            f"The file {path.name} of {path.parent.name!r} cannot be read.",
+            f"The file {path.name} of {shown_name(path.parent)!r} cannot be read.",
             "Copy the file again from where the model was published.",
         ) from error
     if not isinstance(content, dict):
-        raise UnsupportedError(f"The file {path.name} of {path.parent.name!r} is no JSON object.")
+        raise UnsupportedError(
+            f"The file {path.name} of {shown_name(path.parent)!r} is no JSON object.",
+            "Copy the file again from where the model was published.",
+        )
     return content
 
 
@@ -153,4 +154,7 @@ def _count(config: dict[str, object], *names: str) -> int:
         value = config.get(name)
         if isinstance(value, int) and value > 0:
             return value
-    raise UnsupportedError(f"The model's config.json does not say {names[0]}.")
+    raise UnsupportedError(
+        f"The model's config.json does not say {names[0]}.",
+        "Give a causal language model, as it was published.",
+    )

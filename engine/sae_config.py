@@ -16,6 +16,7 @@ from typing import Literal
 
 from engine.definitions import SaeActivation, SaeOverrides
 from engine.errors import UnsupportedError, WeightsMissingError
+from engine.file_names import shown_name
 from engine.hook_names import parse_hook_name
 from engine.sae_layouts import Part, SaeLayout, find_config, find_layout, find_weights
 
@@ -94,11 +95,11 @@ def read_sae_config(folder: Path, overrides: SaeOverrides = SaeOverrides()) -> S
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UnsupportedError(
-            f"The SAE config {path.name} of {folder.name!r} cannot be read as JSON.",
+            f"The SAE config {path.name} of {shown_name(folder)!r} cannot be read as JSON.",
             "Copy the file again from where the SAE was published.",
         ) from error
     if not isinstance(content, dict):
-        raise UnsupportedError(f"The SAE config of {folder.name!r} is not a JSON object.")
+        raise UnsupportedError(f"The SAE config of {shown_name(folder)!r} is not a JSON object.")
     d_in = _count(content, "d_in")
     d_sae = _count(content, "d_sae") or _count(content, "d_hidden")
     layout = find_layout(folder, d_in, d_sae)
@@ -128,8 +129,8 @@ def parse_sae_config(
         needed += ["W_dec", "b_dec"]
     if missing := [part for part in needed if part not in layout.places]:
         raise WeightsMissingError(
-            f"The file {layout.weights_file} of {folder_name!r} lacks {missing[0]}, which an SAE "
-            f"of the kind {architecture} needs.",
+            f"The SAE's file {layout.weights_file} lacks {missing[0]}, which an SAE of the kind "
+            f"{architecture} needs.",
             "Copy the SAE again, or check which kind it is.",
         )
     return SaeConfig(

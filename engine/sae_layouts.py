@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from engine.errors import SourceMismatchError, UnsupportedError, WeightsMissingError
+from engine.file_names import shown_name
 from engine.safetensors_header import TensorEntry, read_header
 
 CONFIG_FILES = ("cfg.json", "config.json")
@@ -100,7 +101,7 @@ def find_layout(folder: Path, d_in: int | None, d_sae: int | None) -> SaeLayout:
         names, is_linear = _LINEAR, True
     else:
         raise UnsupportedError(
-            f"The file {weights.name} of {folder.name!r} holds no encoder of an SAE.",
+            f"The file {weights.name} of {shown_name(folder)!r} holds no encoder of an SAE.",
             "Its tensors must be named W_enc, b_enc, W_dec and b_dec, or encoder.weight, "
             "encoder.bias, decoder.weight and decoder.bias.",
         )
@@ -165,13 +166,13 @@ def _first_of(folder: Path, names: tuple[str, ...]) -> Path:
     pickled = sorted(path.name for pattern in _PICKLED for path in folder.glob(pattern))
     if names is WEIGHTS_FILES and pickled:
         raise WeightsMissingError(
-            f"The SAE folder {folder.name!r} has its weights only as {pickled[0]}, which could run "
-            "code when it is read.",
+            f"The SAE folder {shown_name(folder)!r} has its weights only as {pickled[0]}, which "
+            "could run code when it is read.",
             "Pickled weights and numpy archives are never loaded; get or make a copy in "
             "safetensors.",
         )
     raise WeightsMissingError(
-        f"The SAE folder {folder.name!r} has no {names[0]}.",
+        f"The SAE folder {shown_name(folder)!r} has no {names[0]}.",
         f"An SAE is a folder with {' or '.join(CONFIG_FILES)}, and {' or '.join(WEIGHTS_FILES)}.",
     )
 
@@ -182,7 +183,7 @@ def _widths(
     """d_in and d_sae by the encoder's shape, which must agree with what the config says."""
     if len(encoder.shape) != 2 or 0 in encoder.shape:
         raise SourceMismatchError(
-            f"The encoder of the SAE {folder.name!r} has the shape {encoder.shape}.",
+            f"The encoder of the SAE {shown_name(folder)!r} has the shape {encoder.shape}.",
             "A matrix is needed; copy its files again, or use another SAE.",
         )
     first, second = encoder.shape

@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 
 from engine.devices import is_out_of_memory
 from engine.errors import DeviceError, WeightsMissingError
+from engine.file_names import shown_name
 from engine.sae import Gate, Sae
 from engine.sae_config import SaeConfig
 from engine.sae_layouts import Part
@@ -51,7 +52,7 @@ def load_sae(folder: Path, config: SaeConfig, dtype: torch.dtype, device: torch.
         ) from error
     except (SafetensorError, OSError) as error:
         raise WeightsMissingError(
-            f"The SAE's {path.name} in {folder.name!r} is broken or incomplete: {error}.",
+            f"The SAE's {path.name} in {shown_name(folder)!r} is broken or incomplete: {error}.",
             "Download or copy it again.",
         ) from error
 

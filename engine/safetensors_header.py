@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import WeightsMissingError
+from engine.file_names import shown_name
 
 DTYPE_BYTES: Mapping[str, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
 """Size of one number in each precision that a model can be run in."""
@@ -79,14 +80,14 @@ def read_header(path: Path) -> dict[str, TensorEntry]:
         ends = [int(e["data_offsets"][1]) for n, e in content.items() if n != "__metadata__"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
         raise WeightsMissingError(
-            f"The file {path.name} of {path.parent.name!r} is broken or incomplete.",
+            f"The file {path.name} of {shown_name(path.parent)!r} is broken or incomplete.",
             "Download or copy it again.",
         ) from error
     n_needed = _LENGTH.size + n_header + max(ends, default=0)
     if n_bytes < n_needed:
         raise WeightsMissingError(
-            f"The file {path.name} of {path.parent.name!r} is incomplete: it has {n_bytes:,} of "
-            f"{n_needed:,} bytes.",
+            f"The file {path.name} of {shown_name(path.parent)!r} is incomplete: it has "
+            f"{n_bytes:,} of {n_needed:,} bytes.",
             "Download or copy it again.",
         )
     return entries

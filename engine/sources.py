@@ -114,8 +114,3 @@ class NamedSources:
 
     def _is_taken(self, name: str) -> bool:
         return name in self._fixed or name == CUSTOM
-
-
-def read_definitions(settings: EngineSettings) -> dict[str, SourceDefinition]:
-    """All definitions by name, the default one first; a broken file's are left out."""
-    return NamedSources(settings).definitions()

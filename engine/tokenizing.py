@@ -13,6 +13,7 @@ from pathlib import Path
 from transformers import PreTrainedTokenizerBase
 
 from engine.errors import UnsupportedError
+from engine.file_names import shown_name
 
 _TEKKEN_FILES = "tekken*.json"
 _PROBE = "a"
@@ -50,7 +51,8 @@ def check_beginning(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     if tokenizer.bos_token_id is not None and list(ids)[:1] == [tokenizer.bos_token_id]:
         return
     raise UnsupportedError(
-        f"The tokenizer of {folder.name!r} was read without the token that begins every text.",
+        f"The tokenizer of {shown_name(folder)!r} was read without the token that begins "
+        "every text.",
         "Name its file tekken.json, keep no other tokenizer beside it, and check that the package "
         "mistral-common is installed.",
     )

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from engine.berth import Berth
 from engine.errors import EngineError, GenerationCancelled
 from engine.flights import Flight
 from engine.jobs import (
@@ -23,6 +22,7 @@ from engine.jobs import (
     to_failure,
     to_unexpected_failure,
 )
+from engine.loaded_source import LoadedSource
 from store.errors import StoreError
 from store.records import Failure
 from store.runs import RunRepository
@@ -49,17 +49,17 @@ class Worker:
     """Computes flights, and does chores, in the order in which they came."""
 
     def __init__(
-        self, runs: RunRepository, berth: Berth, on_ended: Callable[[Flight], None]
+        self, runs: RunRepository, loaded: LoadedSource, on_ended: Callable[[Flight], None]
     ) -> None:
         """Makes an idle worker.
 
         Args:
             runs: where computed runs and failures are stored.
-            berth: where a flight's source is loaded; used by this thread alone.
+            loaded: where a flight's source is loaded; used by this thread alone.
             on_ended: called with each flight once it is over, before its waiters wake.
         """
         self._runs = runs
-        self._berth = berth
+        self._loaded = loaded
         self._on_ended = on_ended
         self._queue: deque[Flight | Chore] = deque()
         self._changed = threading.Condition()
@@ -93,19 +93,19 @@ class Worker:
 
     def status(self) -> EngineStatus:
         """What the worker is doing."""
-        berthed = self._berth.view()
+        loaded = self._loaded.view()
         with self._changed:
-            source = berthed.source
+            source = loaded.source
             if self._state == "loading" and self._current:
                 source = _source_of(self._current)
             return EngineStatus(
                 state=self._state,
                 source=source,
-                device=berthed.device,
+                device=loaded.device,
                 n_queued=len(self._queue),
                 failure=self._failure,
-                memory=berthed.memory,
-                loaded_s=berthed.loaded_s,
+                memory=loaded.memory,
+                loaded_s=loaded.loaded_s,
             )
 
     def close(self) -> None:
@@ -122,7 +122,7 @@ class Worker:
                 self._finish(work, "cancelled")
         if self._thread is not None:
             self._thread.join(timeout=30)
-            self._berth.thaw()
+            self._loaded.thaw()
 
     def _work(self) -> None:
         while True:
@@ -174,12 +174,12 @@ class Worker:
 
     def _board(self, flight: Flight) -> None:
         """Has the flight's source in memory."""
-        if self._berth.holds(flight.spec.source):
+        if self._loaded.holds(flight.spec.source):
             return
         flight.begin("loading")
         self._set_state("loading")
         try:
-            self._berth.load(flight.spec.source)
+            self._loaded.load(flight.spec.source)
         except EngineError as error:
             self._set_state("error", to_failure(error))
             raise
@@ -192,7 +192,7 @@ class Worker:
             flight.on_prompt, flight.on_token, lambda: self._closing or flight.is_stopping()
         )
         computed = compute_run(
-            self._berth.resident(), flight.spec, flight.run_key, flight.created_by, progress
+            self._loaded.resident(), flight.spec, flight.run_key, flight.created_by, progress
         )
         flight.begin("storing")
         self._runs.insert_run(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 from pydantic import ValidationError
@@ -19,13 +20,29 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     run: RunCommand = options.run
     try:
-        return run(options, make_context())
+        context = make_context()
+        if context.problem is not None:
+            print(f"warning: {context.problem}", file=sys.stderr)
+        exit_status = run(options, context)
+        sys.stdout.flush()
+        return exit_status
     except EngineError as error:
         return _fail(error.message, error.hint)
     except ValidationError as error:
         wrong = error.errors()[0]
         name = ".".join(str(part) for part in wrong["loc"]).upper()
-        return _fail(f"The setting {name} is {wrong['input']!r}: {wrong['msg']}.", "")
+        return _fail(
+            f"The setting {name} is {wrong['input']!r}: {wrong['msg']}.",
+            "Correct it in the environment or in .env.",
+        )
+    except BrokenPipeError:
+        # the reader has seen enough; Python must not complain while it shuts down
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if run is status.run:
+            return 0
+        return _fail(
+            "Nobody reads the output any more; the command stopped there.", "Run it again."
+        )
     except (KeyboardInterrupt, TransferCancelled):
         return _fail("Cancelled; what was finished before is kept.", "")
 

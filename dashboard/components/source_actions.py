@@ -12,6 +12,7 @@ from urllib.parse import quote
 import streamlit as st
 
 from engine.api import SourceInfo, SourceWeights
+from engine.errors import HF_COMMAND
 
 Pressed = Literal["load", "plan", "verify", "remove"]
 _HUB_PAGE = "https://huggingface.co/"
@@ -79,7 +80,7 @@ def licence_line(info: SourceInfo) -> None:
     """A model whose owner wants a licence to be accepted first: where, and what then."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.badge("gated", color="orange", icon=":material/lock:")
-        st.text("Accept its licence, then set HF_TOKEN or run: hf auth login")
+        st.text(f"Accept its licence, then set HF_TOKEN or run: {HF_COMMAND} auth login")
         if info.model_id.count("/") == 1 and not info.model_id.startswith(_PATH_BEGINNINGS):
             st.link_button(
                 "Its licence",

@@ -34,7 +34,7 @@ from dashboard.weights_view import (
     source_words,
 )
 from engine.api import EngineStatus, InvalidSourceError, SourceInfo, SourceWeights, TransferView
-from engine.errors import EngineError
+from engine.errors import WEIGHTS_COMMAND, EngineError
 
 POLL_S = 0.5
 LIST = "source_list"
@@ -194,12 +194,11 @@ def show_details(services: Services, info: SourceInfo, weights: SourceWeights | 
     try:
         estimate_panel(services.engine.estimate(info.name), key="estimate")
     except EngineError as error:
-        st.text(f"What loading it takes is not known. {error.message}")
+        st.text(error.message)
     with st.expander("On the command line", icon=":material/terminal:"):
-        command = "python scripts/weights.py"
         st.code(
-            f"{command} status {info.name}\n{command} download {info.name}\n"
-            f"{command} verify {info.name} --load",
+            f"{WEIGHTS_COMMAND} status {info.name}\n{WEIGHTS_COMMAND} download {info.name}\n"
+            f"{WEIGHTS_COMMAND} verify {info.name} --load",
             language="sh",
         )
 

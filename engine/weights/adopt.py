@@ -20,13 +20,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.errors import NoSpaceError, WeightsMissingError
+from engine.errors import WEIGHTS_COMMAND, NoSpaceError, WeightsMissingError
+from engine.file_names import is_inside
 from engine.weights.adoptable import AdoptableFile, derive_commit, find_commit_of_clone, list_files
 from engine.weights.caches import Caches, repo_folder
 from engine.weights.checksums import ChecksumStore
 from engine.weights.locate import Located, check_local
 from engine.weights.plan import free_bytes
-from engine.weights.snapshots import DEFAULT_REVISION, is_inside, read_link
+from engine.weights.snapshots import DEFAULT_REVISION, read_link
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _BUILDING_PREFIX = ".adopting-"
@@ -109,13 +110,13 @@ def _check_target(folder: Path, repository: Path, repo_id: str, caches: Caches) 
         if real.is_relative_to(os.path.realpath(cache)):
             raise WeightsMissingError(
                 f"The folder {folder.name!r} is in a cache already.",
-                "See what is there with: python scripts/weights.py status",
+                f"See what is there with: {WEIGHTS_COMMAND} status",
             )
     target = read_link(repository)
     if target is not None:
         raise WeightsMissingError(
             f"The project's cache has a link under the name {repo_id!r}, to {str(target)!r}.",
-            f"Remove the link first: python scripts/weights.py clear {repo_id} --local",
+            f"Remove the link first: {WEIGHTS_COMMAND} clear {repo_id} --local",
         )
     if os.path.lexists(repository) and not repository.is_dir():
         raise WeightsMissingError(

@@ -10,17 +10,18 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from engine.definitions import SourceDefinition
-from engine.errors import WeightsMissingError
+from engine.errors import WEIGHTS_COMMAND, WeightsMissingError
 from engine.weights.caches import Caches, converted_folder, repo_folder
 from engine.weights.checksums import ChecksumStore
 from engine.weights.disk_use import measure
 from engine.weights.inventory import list_components
+from engine.weights.link import leads_into
 from engine.weights.locate import list_repositories, parse_location
 
 ClearScope = Literal["local", "global"]
@@ -49,6 +50,8 @@ class ClearPlan:
 
     Attributes:
         items: what goes. keeps: one sentence for each thing that stays, and why.
+        needed_by: of what goes although other sources, which are whole here, are made of it: the
+            names of those sources.
     """
 
     what: str
@@ -56,6 +59,7 @@ class ClearPlan:
     cache: Path
     items: tuple[ClearItem, ...]
     keeps: tuple[str, ...]
+    needed_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def freed_bytes(self) -> int:
@@ -74,7 +78,8 @@ def plan_clear(
 
     Args:
         what: a source's name, or a repository, `org/name`. What a source shares with another that
-            is whole here stays; a repository that is named goes all the same.
+            is whole here stays; a repository that is named goes all the same, and the plan names
+            the sources that need it.
         scope: `local` is the project's cache alone; `global` the global one, and the project's
             links to it.
 
@@ -107,7 +112,9 @@ def plan_clear(
         elif folder.is_dir():
             items.append(_folder_item(name, "conversion", folder, caches.project))
     cache = caches.project if scope == "local" else caches.shared
-    return ClearPlan(what, scope, cache, tuple(items), tuple(keeps))
+    lost = {item.name for item in items if not _is_elsewhere(item, caches)}
+    needed_by = _users(lost, what, definitions, caches, checksums)
+    return ClearPlan(what, scope, cache, tuple(items), tuple(keeps), needed_by)
 
 
 def clear(plan: ClearPlan) -> None:
@@ -147,7 +154,7 @@ def _repository(name: str) -> str:
     if parsed.repo_id is None or "/" not in parsed.repo_id:
         raise WeightsMissingError(
             f"There is no source named {name[:80]!r}.",
-            "Run python scripts/weights.py status to see them, or name a repository: org/name.",
+            f"See them with: {WEIGHTS_COMMAND} status; or name a repository: org/name.",
         )
     return parsed.repo_id
 
@@ -188,10 +195,40 @@ def _needed_by_others(
         # two sources of the same parts would keep each other for ever
         if name == what or not mine & theirs or theirs <= mine:
             continue
-        components = list_components(definition, caches, checksums)
-        if all(component.is_usable for component in components):
+        if _is_whole(definition, caches, checksums):
             needed |= dict.fromkeys(mine & theirs, name)
     return needed
+
+
+def _is_elsewhere(item: ClearItem, caches: Caches) -> bool:
+    """Whether what goes is also in the other cache, and so goes on serving."""
+    if item.kind == "conversion":
+        return False
+    if item.kind == "link":
+        return leads_into(item.path, caches.shared)
+    is_project = item.path.parent == caches.project
+    other = repo_folder(caches.shared if is_project else caches.project, item.name)
+    return other != item.path and other.is_dir() and not other.is_symlink()
+
+
+def _users(
+    lost: Collection[str],
+    what: str,
+    definitions: Mapping[str, SourceDefinition],
+    caches: Caches,
+    checksums: ChecksumStore,
+) -> dict[str, tuple[str, ...]]:
+    """The sources, other than `what`, that are whole here and made of what is lost; by its name."""
+    users: dict[str, tuple[str, ...]] = {}
+    for name, definition in definitions.items():
+        theirs = sorted(_parts(definition).intersection(lost)) if name != what else []
+        if theirs and _is_whole(definition, caches, checksums):
+            users |= {part: (*users.get(part, ()), name) for part in theirs}
+    return users
+
+
+def _is_whole(definition: SourceDefinition, caches: Caches, checksums: ChecksumStore) -> bool:
+    return all(part.is_usable for part in list_components(definition, caches, checksums))
 
 
 def _locations(definition: SourceDefinition) -> list[str]:

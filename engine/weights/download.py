@@ -26,7 +26,7 @@ from engine.weights.orphans import blob_lock, clear_orphans
 from engine.weights.parts import DownloadPlan, FileFault, PlannedFile
 from engine.weights.plan import free_bytes, has_size, snapshot_folder
 from engine.weights.rate import Meter, OnProgress
-from engine.weights.snapshots import find_commit
+from engine.weights.snapshots import broken_link_hint, find_commit
 
 _LOCK_WAIT_S = 5.0
 _MAX_PAUSE_S = 30.0
@@ -90,9 +90,9 @@ def _prepare(plan: DownloadPlan, folder: Path) -> None:
     repository = repo_folder(plan.cache_dir, plan.repo_id)
     if repository.is_symlink() and not repository.is_dir():
         raise DownloadError(
-            f"The link of {plan.repo_id!r} in the project cache leads nowhere:"
+            f"The link of {plan.repo_id!r} in the project's cache leads nowhere:"
             f" {os.readlink(repository)!r}.",
-            f"Mend it with: python scripts/weights.py link {plan.repo_id}",
+            broken_link_hint(plan.repo_id),
         )
     (repository / "blobs").mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=repository / "blobs", prefix="tmp_"):
@@ -177,7 +177,8 @@ def _fetch(
             plan.revision,
             plan.commit,
             os.path.abspath(plan.cache_dir),
-            tuple(missing),
+            # the small ones first: with the index here, status can name the shards that are not
+            tuple(sorted(missing, key=lambda path: path.endswith(".safetensors"))),
             hub.endpoint,
             hub.token,
             hub.timeout_s,

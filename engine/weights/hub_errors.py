@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import errno
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from engine.errors import (
+    HF_COMMAND,
+    WEIGHTS_COMMAND,
     ConnectionLostError,
     DownloadError,
     EngineError,
@@ -19,11 +22,15 @@ from engine.errors import (
     RepositoryError,
 )
 
+if TYPE_CHECKING:
+    from huggingface_hub.errors import HfHubHTTPError
+
 WEB = "https://huggingface.co"
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 _NO_FOLDER = {errno.ENOTDIR, errno.EEXIST, errno.ELOOP, errno.EISDIR}
-_LOGIN = "Set HF_TOKEN to a token that may read it, or sign in with: hf auth login"
+_SIGN_IN = f"sign in with: {HF_COMMAND} auth login"
+_LOGIN = f"Set HF_TOKEN to a token that may read it, or {_SIGN_IN}"
 _AGAIN = "Finished files are kept; the next call fetches only the rest."
 
 
@@ -54,15 +61,16 @@ def translate(error: BaseException, repo_id: str, revision: str, cache_dir: Path
         return offline(repo_id)
     # A gated repository is also "not found" to the client: it has to be asked for first.
     if isinstance(error, GatedRepoError):
+        whose = "with this token" if _has_token(error) else "and no token was sent"
         return GatedError(
-            f"{repo_id!r} is gated: its licence has not been accepted with this token.",
-            f"Accept it at {WEB}/{repo_id}, then set HF_TOKEN or sign in with: hf auth login",
+            f"{repo_id!r} is gated: its licence has not been accepted {whose}.",
+            f"Accept it at {WEB}/{repo_id}, then set HF_TOKEN or {_SIGN_IN}",
         )
     if isinstance(error, RepositoryNotFoundError):
         return RepositoryError(
             f"The hub has no repository {repo_id!r}, or does not show it to you.",
-            f"Check the name at {WEB}/{repo_id}; if it is private or gated, set HF_TOKEN or sign in"
-            " with: hf auth login",
+            f"Check the name at {WEB}/{repo_id}; if it is private or gated, set HF_TOKEN or"
+            f" {_SIGN_IN}",
         )
     if isinstance(error, RevisionNotFoundError):
         return RepositoryError(
@@ -79,8 +87,7 @@ def translate(error: BaseException, repo_id: str, revision: str, cache_dir: Path
             f"{repo_id[:80]!r} is no name of a repository.", "Write it as org/name."
         )
     if isinstance(error, HfHubHTTPError):
-        has_token = "authorization" in error.response.request.headers
-        return _status(error.response.status_code, repo_id, has_token)
+        return _status(error.response.status_code, repo_id, _has_token(error))
     if isinstance(error, FileMetadataError):
         return DownloadError(
             f"What answered for {repo_id!r} is no Hugging Face hub.",
@@ -93,8 +100,8 @@ def offline(repo_id: str) -> OfflineError:
     """The error for what would need the hub while it must not be asked."""
     return OfflineError(
         f"{repo_id!r} cannot be fetched: HF_HUB_OFFLINE is set.",
-        "Unset HF_HUB_OFFLINE, or bring the files here and run:"
-        " python scripts/weights.py import FOLDER ORG/NAME",
+        "Unset HF_HUB_OFFLINE, or bring the files here in a folder and run:"
+        f" {WEIGHTS_COMMAND} import FOLDER {repo_id}",
     )
 
 
@@ -131,6 +138,10 @@ def no_space(
     )
 
 
+def _has_token(error: HfHubHTTPError) -> bool:
+    return "authorization" in error.response.request.headers
+
+
 def _status(status: int, repo_id: str, has_token: bool) -> EngineError:
     if status == 401 and not has_token:
         return RepositoryError(f"The hub wants a token for {repo_id!r}.", _LOGIN)
@@ -143,7 +154,7 @@ def _status(status: int, repo_id: str, has_token: bool) -> EngineError:
     if status == 429:
         return ConnectionLostError(
             f"The hub answers {repo_id!r} with 429, too many requests.",
-            f"Wait a few minutes, and sign in with: hf auth login. {_AGAIN}",
+            f"Wait a few minutes, and {_SIGN_IN}. {_AGAIN}",
         )
     if status >= 500 or status == 408:
         return ConnectionLostError(

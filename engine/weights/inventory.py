@@ -13,12 +13,12 @@ from pathlib import Path
 
 from engine.definitions import SourceDefinition
 from engine.errors import EngineError, WeightsMissingError
+from engine.model_config import INDEX_FILE
 from engine.weights.caches import Caches, converted_folder
 from engine.weights.checksums import ChecksumStore, folder_key, repository_key
 from engine.weights.fingerprint import FingerprintCache
 from engine.weights.layout import (
     CONFIG_FILE,
-    INDEX_FILE,
     SAE_CONFIGS,
     cut_files,
     find_folders,

@@ -15,12 +15,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from engine.errors import WeightsMissingError
+from engine.file_names import is_inside, shown_name
+from engine.model_config import INDEX_FILE, WEIGHTS_FILE
 from engine.safetensors_header import read_header
-from engine.weights.snapshots import is_inside
 
 CONFIG_FILE = "config.json"
-INDEX_FILE = "model.safetensors.index.json"
-WEIGHTS_FILE = "model.safetensors"
 SAE_WEIGHTS = ("sae_weights.safetensors", WEIGHTS_FILE)
 SAE_CONFIGS = ("cfg.json", CONFIG_FILE)
 TOKENIZER_FILES = (
@@ -72,20 +71,20 @@ def list_shards(folder: Path) -> tuple[str, ...]:
         return (INDEX_FILE,)
     except (OSError, ValueError, RecursionError) as error:
         raise WeightsMissingError(
-            f"The file {INDEX_FILE} of {folder.name!r} cannot be read.",
+            f"The file {INDEX_FILE} of {shown_name(folder)!r} cannot be read.",
             "Copy the file again from where the model was published.",
         ) from error
     shards = content.get("weight_map") if isinstance(content, dict) else None
     if not isinstance(shards, dict) or not shards:
         raise WeightsMissingError(
-            f"The file {INDEX_FILE} of {folder.name!r} names no file of weights.",
+            f"The file {INDEX_FILE} of {shown_name(folder)!r} names no file of weights.",
             "Copy the file again from where the model was published.",
         )
     names = tuple(sorted({str(name) for name in shards.values()}))
     outside = [name for name in names if not is_inside(name)]
     if outside:
         raise WeightsMissingError(
-            f"The file {INDEX_FILE} of {folder.name!r} names a file outside of its folder: "
+            f"The file {INDEX_FILE} of {shown_name(folder)!r} names a file outside of its folder: "
             f"{outside[0][:80]!r}.",
             "Do not use this copy; get the model from where it was published.",
         )

@@ -7,17 +7,19 @@ error that names what helps.
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from engine.definitions import SourceDefinition
-from engine.errors import EngineError, WeightsMissingError
+from engine.errors import HF_COMMAND, WEIGHTS_COMMAND, EngineError, WeightsMissingError
+from engine.file_names import is_inside
+from engine.model_config import INDEX_FILE
 from engine.weights.caches import Caches, converted_folder, repo_folder
 from engine.weights.checksums import ChecksumStore
 from engine.weights.fingerprint import FingerprintCache
 from engine.weights.layout import (
-    INDEX_FILE,
     SAE_CONFIGS,
     cut_files,
     dangling_files,
@@ -27,7 +29,7 @@ from engine.weights.layout import (
     is_unused,
     list_shards,
 )
-from engine.weights.snapshots import SnapshotFault, find_snapshots, is_inside
+from engine.weights.snapshots import SnapshotFault, find_snapshots
 
 REGISTRY_PREFIX = "sae-lens:"
 Place = Literal["folder", "local", "linked", "global"]
@@ -200,12 +202,13 @@ class Locator:
         raise WeightsMissingError(fault.problem, fault.hint or fetch)
 
     def _fetch_hint(self, repo_id: str) -> str:
-        return f"Fetch it with: hf download {repo_id} --cache-dir {self._caches.project}"
+        folder = shlex.quote(str(self._caches.project))
+        return f"Fetch it with: {HF_COMMAND} download {repo_id} --cache-dir {folder}"
 
 
 def download_hint(source: str) -> str:
     """The sentence that says how to get what is missing of a source."""
-    return f"Fetch it with: python scripts/weights.py download {source}"
+    return f"Fetch it with: {WEIGHTS_COMMAND} download {source}"
 
 
 def check_whole(folder: Path, shown: str, hint: str) -> None:

@@ -172,3 +172,8 @@ class VerifyReport:
     def is_sound(self) -> bool:
         """Whether no fault was found."""
         return not self.faults
+
+    @property
+    def is_absent(self) -> bool:
+        """Whether nothing of the component is on this machine."""
+        return bool(self.faults) and self.n_files == 0 and self.revision is None

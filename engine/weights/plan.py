@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from engine.errors import RequestError
+from engine.errors import WEIGHTS_COMMAND, RequestError
 from engine.weights.caches import Caches, repo_folder
 from engine.weights.hub import Hub, HubFile, Listing, list_files, read_small_file
 from engine.weights.locate import parse_location
@@ -48,7 +48,7 @@ def plan_download(
     if place.repo_id is None:
         raise RequestError(
             f"{location[:120]!r} is no repository, so there is nothing to download.",
-            "Check the folder with: python scripts/weights.py status",
+            f"Check the folder with: {WEIGHTS_COMMAND} status",
         )
     listing = list_files(hub, place.repo_id, revision, is_cancelled)
 

@@ -12,9 +12,10 @@ from collections.abc import Callable, Collection
 from pathlib import PurePosixPath
 
 from engine.errors import RepositoryError, UnsupportedError
-from engine.weights.layout import INDEX_FILE, SAE_CONFIGS, WEIGHTS_FILE, is_unused
+from engine.file_names import is_inside
+from engine.model_config import INDEX_FILE, WEIGHTS_FILE
+from engine.weights.layout import SAE_CONFIGS, is_unused
 from engine.weights.parts import Component
-from engine.weights.snapshots import is_inside
 
 _TEXTS = (".json", ".jinja", ".txt", ".model", ".tiktoken", ".md")
 _WEIGHTS = ".safetensors"
@@ -85,8 +86,8 @@ def _model_weights(
         absent = [name for name in named if name not in paths]
         if absent:
             raise UnsupportedError(
-                f"The index of {repo_id!r} names {len(absent)} files that the repository does not"
-                f" have: {_some(absent, 3)}.",
+                f"The index of {repo_id!r} names {len(absent)} file{'s' * (len(absent) > 1)} that"
+                f" the repository does not have: {_some(absent, 3)}.",
                 "Choose another revision with --revision, or another repository.",
             )
         return [index, *named]

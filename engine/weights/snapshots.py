@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from engine.errors import WEIGHTS_COMMAND
+from engine.file_names import is_inside
 from engine.weights.caches import Caches, repo_folder
 from engine.weights.parts import PartState
 
@@ -106,14 +108,11 @@ def list_revisions(repository: Path) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
-def is_inside(relative: str) -> bool:
-    """Whether a relative path, with `/` between its parts, stays below where it starts."""
-    parts = relative.split("/")
-    return not (
-        relative.startswith(("/", "~"))
-        or "\\" in relative
-        or "\0" in relative
-        or any(part in ("", ".", "..") for part in parts)
+def broken_link_hint(repo_id: str) -> str:
+    """What helps where the project's cache has a link for a repository that leads nowhere."""
+    return (
+        f"Mend it with: {WEIGHTS_COMMAND} link {repo_id}; if its target is gone for good,"
+        f" remove it with: {WEIGHTS_COMMAND} clear {repo_id}"
     )
 
 
@@ -176,9 +175,7 @@ def _no_folder(
         return SnapshotFault(
             "broken_link",
             f"The link of {repo_id!r} in the {whose} cache leads nowhere: {str(target)!r}.",
-            f"Mend it with: python scripts/weights.py link {repo_id}"
-            if is_project
-            else f"Remove the link {str(repository)!r}.",
+            broken_link_hint(repo_id) if is_project else f"Remove the link {str(repository)!r}.",
             link_target,
         )
     return SnapshotFault(

@@ -16,19 +16,13 @@ from safetensors import SafetensorError, safe_open
 
 from engine.definitions import SaeOverrides
 from engine.errors import DownloadError, EngineError, RequestError, WeightsMissingError
+from engine.model_config import INDEX_FILE
 from engine.sae_config import read_sae_config
 from engine.weights.caches import repo_of_folder
 from engine.weights.checksums import ChecksumStore, folder_key, read_stamp, repository_key
 from engine.weights.git_objects import git_blob_sha1
 from engine.weights.hub import Hub, HubFile, list_files
-from engine.weights.layout import (
-    CONFIG_FILE,
-    INDEX_FILE,
-    is_unused,
-    list_shards,
-    sae_files,
-    tokenizer_files,
-)
+from engine.weights.layout import CONFIG_FILE, is_unused, list_shards, sae_files, tokenizer_files
 from engine.weights.locate import parse_location
 from engine.weights.parts import Component, ComponentStatus, FileFault, VerifyReport
 from engine.weights.rate import Meter, OnProgress

@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 
-from rich.filesize import decimal
-
 from engine.errors import RequestError
 from engine.weights.clear import ClearItem, ClearPlan, clear, plan_clear
 from scripts.weights_commands.context import Context, Subparsers
+from scripts.weights_commands.wording import count, exact_bytes
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -49,6 +48,10 @@ def run(options: argparse.Namespace, context: Context) -> int:
     )
     for item in plan.items:
         context.console.print(f"removes {_item(item)}", soft_wrap=True)
+    for name, sources in plan.needed_by.items():
+        which = "source" if len(sources) == 1 else "sources"
+        told = f"{name} is needed by the {which} {', '.join(sources)}"
+        context.console.print(told, soft_wrap=True)
     for kept in plan.keeps:
         context.console.print(f"keeps {kept}", soft_wrap=True)
     if not plan.items:
@@ -58,27 +61,33 @@ def run(options: argparse.Namespace, context: Context) -> int:
         print("Nothing was removed.", file=sys.stderr)
         return 1
     clear(plan)
-    context.console.print(f"Removed; {_bytes(plan.freed_bytes)} are free again.")
+    context.console.print(f"Removed; {exact_bytes(plan.freed_bytes)} are free again.")
     return 0
+
+
+def _amount(plan: ClearPlan) -> str:
+    """What a person is asked to agree to: bytes, or links where none are freed."""
+    n_links = sum(item.kind == "link" for item in plan.items)
+    if n_links == len(plan.items):
+        return count(n_links, "link")
+    return exact_bytes(plan.freed_bytes)
 
 
 def _item(item: ClearItem) -> str:
     if item.kind == "link":
         return f"the link {item.path} (not what it leads to)"
-    shared = f"; {_bytes(item.shared_bytes)} stay, used elsewhere too" if item.shared_bytes else ""
-    return f"{item.name}: {_bytes(item.freed_bytes)} in {item.path}{shared}"
+    shared = (
+        f"; {exact_bytes(item.shared_bytes)} stay, used elsewhere too" if item.shared_bytes else ""
+    )
+    return f"{item.name}: {exact_bytes(item.freed_bytes)} in {item.path}{shared}"
 
 
 def _is_confirmed(plan: ClearPlan) -> bool:
     if not sys.stdin.isatty():
         raise RequestError(
-            f"Removing {_bytes(plan.freed_bytes)} needs a confirmation, and nobody can be asked.",
+            f"Removing {_amount(plan)} needs a confirmation, and nobody can be asked.",
             "Give --yes to remove without asking.",
         )
     where = "the global cache" if plan.scope == "global" else "the project's cache"
-    print(f"Remove {_bytes(plan.freed_bytes)} from {where}? [y/N] ", end="", flush=True)
+    print(f"Remove {_amount(plan)} from {where}? [y/N] ", end="", flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")
-
-
-def _bytes(n_bytes: int) -> str:
-    return f"{n_bytes:,} bytes ({decimal(n_bytes)})"

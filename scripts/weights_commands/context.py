@@ -15,7 +15,7 @@ from rich.console import Console
 from engine.definitions import SourceDefinition
 from engine.errors import UnknownSourceError
 from engine.settings import EngineSettings
-from engine.sources import read_definitions
+from engine.sources import NamedSources
 from engine.weights.caches import Caches, find_caches
 from engine.weights.checksums import ChecksumStore
 
@@ -34,6 +34,7 @@ class Context:
 
     Attributes:
         definitions: every source by its name, the built-in ones and the user's.
+        problem: one sentence if some of the user's are left out, because they cannot be read.
         console: standard output; prints text as it is, without interpreting markup in it.
     """
 
@@ -41,6 +42,7 @@ class Context:
     caches: Caches
     checksums: ChecksumStore
     definitions: Mapping[str, SourceDefinition]
+    problem: str | None
     console: Console
 
     def definition(self, name: str) -> SourceDefinition:
@@ -61,7 +63,7 @@ def make_context(settings: EngineSettings | None = None) -> Context:
     """Reads the settings, where none are given, and what they point to.
 
     Raises:
-        EngineError: if a cache is no folder, or the file of sources cannot be read.
+        EngineError: if a cache is no folder.
     """
     settings = settings or EngineSettings()
     caches = find_caches(
@@ -69,6 +71,7 @@ def make_context(settings: EngineSettings | None = None) -> Context:
         settings.hf_home,
         settings.hf_hub_cache,
     )
+    named = NamedSources(settings)
     console = Console(markup=False, highlight=False, emoji=False)
     if not console.is_terminal:
         console.width = _PLAIN_WIDTH
@@ -76,6 +79,7 @@ def make_context(settings: EngineSettings | None = None) -> Context:
         settings=settings,
         caches=caches,
         checksums=ChecksumStore(caches.records),
-        definitions=read_definitions(settings),
+        definitions=named.definitions(),
+        problem=named.problem(),
         console=console,
     )

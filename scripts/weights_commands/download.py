@@ -12,13 +12,14 @@ from pathlib import Path
 from rich.filesize import decimal
 
 from engine.catalog import Catalog
-from engine.errors import RequestError
+from engine.errors import HF_COMMAND, RequestError
 from engine.registry import resolve_location
 from engine.weights.hub import hub_of
 from engine.weights.parts import DownloadPlan
 from engine.weights.source_transfers import check_room, download_source, plan_source
 from scripts.weights_commands.context import Context, Subparsers
 from scripts.weights_commands.transfer_progress import show_progress
+from scripts.weights_commands.wording import count, exact_bytes
 
 _STOPPED = "Stopped. Finished files are kept; the next call fetches the rest."
 _MOST_WORKERS = 32
@@ -30,7 +31,7 @@ def add_parser(subparsers: Subparsers) -> None:
         "download",
         help="fetch the weights of a source from the hub",
         description=__doc__,
-        epilog="Gated repositories want a token: HF_TOKEN, or `hf auth login`.",
+        epilog=f"Gated repositories want a token: HF_TOKEN, or {HF_COMMAND} auth login.",
     )
     parser.add_argument("source", metavar="SOURCE", help="a source, as `status` lists them")
     parser.add_argument("--yes", action="store_true", help="do not ask")
@@ -85,7 +86,7 @@ def run(options: argparse.Namespace, context: Context) -> int:
         _print_json(plans, folders)
         return 0
     for plan, folder in zip(plans, folders, strict=True):
-        done = f"{len(plan.files)} files, {decimal(plan.total_bytes)}, verified"
+        done = f"{count(len(plan.files), 'file')}, {decimal(plan.total_bytes)}, verified"
         context.console.print(f"{plan.repo_id}: {done}: {folder}", soft_wrap=True)
     if options.revision and options.revision != definition.model_revision:
         context.console.print(
@@ -105,7 +106,7 @@ def _print_plans(plans: Sequence[DownloadPlan], source: str, context: Context) -
             soft_wrap=True,
         )
         context.console.print(
-            f"  {len(plan.files)} files, {_bytes(plan.total_bytes)};"
+            f"  {count(len(plan.files), 'file')}, {exact_bytes(plan.total_bytes)};"
             f" {decimal(here)} are here already, {decimal(plan.missing_bytes)} to fetch;"
             f" {decimal(plan.free_bytes)} free",
             soft_wrap=True,
@@ -124,10 +125,10 @@ def _is_confirmed(options: argparse.Namespace, plans: Sequence[DownloadPlan], mi
         if options.json:
             _print_json(plans, ())
         raise RequestError(
-            f"Fetching {_bytes(missing)} needs a confirmation, and nobody can be asked.",
+            f"Fetching {exact_bytes(missing)} needs a confirmation, and nobody can be asked.",
             "Give --yes to fetch without asking.",
         )
-    print(f"Fetch {_bytes(missing)}? [y/N] ", end="", flush=True)
+    print(f"Fetch {exact_bytes(missing)}? [y/N] ", end="", flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
@@ -144,11 +145,7 @@ def _print_json(plans: Sequence[DownloadPlan], folders: Sequence[Path]) -> None:
 
 
 def _workers(text: str) -> int:
-    number = int(text)
+    number = int(text) if text.isascii() and text.isdigit() else 0
     if not 1 <= number <= _MOST_WORKERS:
-        raise argparse.ArgumentTypeError(f"a number from 1 to {_MOST_WORKERS}")
+        raise argparse.ArgumentTypeError(f"it is a whole number from 1 to {_MOST_WORKERS}")
     return number
-
-
-def _bytes(n_bytes: int) -> str:
-    return f"{n_bytes:,} bytes ({decimal(n_bytes)})"

@@ -11,13 +11,14 @@ from engine.definitions import SourceDefinition
 from engine.weights.link import LinkOutcome, link_repositories, unlink_repositories
 from engine.weights.locate import list_repositories
 from scripts.weights_commands.context import Context, Subparsers
+from scripts.weights_commands.wording import count
 
 _SAYINGS = {
     "linked": "linked",
     "mended": "link mended",
     "already": "was linked already",
     "kept": "left as it is: the project's cache has its own",
-    "absent": "is not there",
+    "absent": "is not in the global cache",
     "empty": "left out: no file of it has been finished",
     "unlinked": "link removed",
 }
@@ -51,22 +52,26 @@ def run(options: argparse.Namespace, context: Context) -> int:
     act = unlink_repositories if options.unlink else link_repositories
     outcomes = act(caches, names or None)
     for outcome in outcomes:
-        console.print(_sentence(outcome), soft_wrap=True)
+        console.print(_sentence(outcome, options.unlink), soft_wrap=True)
     saved = sum(outcome.saved_bytes for outcome in outcomes)
     n_links = sum(outcome.action in ("linked", "mended", "already") for outcome in outcomes)
     if options.unlink:
         n_gone = sum(outcome.action == "unlinked" for outcome in outcomes)
-        console.print(f"{n_gone} links removed; the global cache is as it was.")
+        console.print(f"{count(n_gone, 'link')} removed; the global cache is as it was.")
     elif outcomes:
-        console.print(f"{n_links} repositories are linked, which saves {saved / 1e9:.2f} GB.")
+        linked = count(n_links, "repository is linked", "repositories are linked")
+        console.print(f"{linked}, which saves {decimal(saved)}.")
     else:
         console.print(f"The global cache has no model: {caches.shared}", soft_wrap=True)
     return 1 if names and any(outcome.action == "absent" for outcome in outcomes) else 0
 
 
-def _sentence(outcome: LinkOutcome) -> str:
+def _sentence(outcome: LinkOutcome, is_unlinking: bool) -> str:
+    if is_unlinking and outcome.action == "absent":
+        return f"{outcome.repo_id}: is not in the project's cache"
     size = f", {decimal(outcome.saved_bytes)}" if outcome.saved_bytes else ""
-    target = f" -> {outcome.target}" if outcome.target else ""
+    arrow = ", it led to" if outcome.action == "unlinked" else " ->"
+    target = f"{arrow} {outcome.target}" if outcome.target else ""
     return f"{outcome.repo_id}: {_SAYINGS[outcome.action]}{size}{target}"
 
 

@@ -16,6 +16,7 @@ from engine.weights.parts import VerifyReport
 from engine.weights.source_transfers import verify_source
 from scripts.weights_commands.context import Context, Subparsers
 from scripts.weights_commands.transfer_progress import show_progress
+from scripts.weights_commands.wording import count
 
 _AGAINST = {
     "hub": "compared with the hub",
@@ -67,6 +68,11 @@ def run(options: argparse.Namespace, context: Context) -> int:
                 lambda: False,
                 lambda reports: None,
             )
+        if options.source is None:
+            # of what was not asked for by name, only what is here is looked at
+            found[definition.name] = tuple(
+                report for report in found[definition.name] if not report.is_absent
+            )
         if not options.json:
             _print(definition.name, found[definition.name], context)
     is_sound = all(report.is_sound for reports in found.values() for report in reports)
@@ -85,16 +91,19 @@ def _is_here(definition: SourceDefinition, context: Context) -> bool:
 
 def _print(source: str, reports: Sequence[VerifyReport], context: Context) -> None:
     for report in reports:
-        state = "right" if report.is_sound else f"{len(report.faults)} faults"
-        if report.is_sound and report.against == "nothing":
-            state = "whole"
-        context.console.print(
-            f"{source}, {report.component}: {state}; {report.n_files} files,"
-            f" {decimal(report.n_bytes)}, {_AGAINST[report.against]}",
-            soft_wrap=True,
-        )
+        context.console.print(f"{source}, {report.component}: {_finding(report)}", soft_wrap=True)
         for fault in report.faults:
             context.console.print(f"  {fault.path}: {fault.reason}", soft_wrap=True)
+
+
+def _finding(report: VerifyReport) -> str:
+    if report.is_absent:
+        return "missing"
+    state = "right" if report.against != "nothing" else "whole"
+    if not report.is_sound:
+        state = count(len(report.faults), "fault")
+    files = count(report.n_files, "file")
+    return f"{state}; {files}, {decimal(report.n_bytes)}, {_AGAINST[report.against]}"
 
 
 def _print_json(

@@ -8,15 +8,16 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, ViewportSize, expect
 
-from tests.browser.conftest import DESKTOP, PHONE, OpenTab, Start
+from tests.browser.conftest import DESKTOP, PHONE, OpenTab
 from tests.browser.test_look import overflow
-from tests.dashboard.server_process import Server
+from tests.dashboard.server_process import Server, start_server
 from tests.engine.checkpoints import save_llama, save_sae
 from tests.hub.loopback import LoopbackHub, serve
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 MODEL, SAE = "tests/tiny-llama", "tests/tiny-sae"
+PLAIN, DAMAGED = "tests/plain-llama", "tests/damaged-llama"
 SLOW_BYTES_PER_S = 15_000
 LONG_MS = 30_000
 FIRST_LOAD_MS = 90_000
@@ -28,33 +29,58 @@ def repositories(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("repositories")
     save_llama(folder / "model")
     save_sae(folder / "sae")
-    return {MODEL: folder / "model", SAE: folder / "sae"}
+    models = dict.fromkeys((MODEL, PLAIN, DAMAGED), folder / "model")
+    return {**models, SAE: folder / "sae"}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def hub(repositories: dict[str, Path]) -> Iterator[LoopbackHub]:
     """A hub that serves them."""
     with serve(repositories) as served:
         yield served
 
 
-@pytest.fixture
-def server(start: Start, hub: LoopbackHub, tmp_path: Path) -> Server:
+def _start(hub: LoopbackHub, folder: Path) -> Server:
     """A server that has only the demo's weights, and asks that hub for others."""
-    sources = tmp_path / "sources.toml"
+    sources = folder / "sources.toml"
     sources.write_text(
         f'[sources.tiny]\ntitle = "Tiny **model**"\nmodel = "{MODEL}"\nsae = "{SAE}"\n'
-        f'[sources.plain]\nmodel = "{MODEL}"\n',
+        f'[sources.plain]\nmodel = "{PLAIN}"\n'
+        f'[sources.damaged]\nmodel = "{DAMAGED}"\n',
         "utf-8",
     )
-    return start(
+    return start_server(
+        folder / "store.duckdb",
+        folder / "server.log",
         HF_ENDPOINT=hub.endpoint,
-        HF_HOME=str(tmp_path / "home"),
+        HF_HOME=str(folder / "home"),
         HF_HUB_OFFLINE="0",
-        MODEL_CACHE_DIR=str(tmp_path / "models"),
+        MODEL_CACHE_DIR=str(folder / "models"),
         FEATUREBOOK_SOURCES=str(sources),
         DEVICE="cpu",
     )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the server that downloads has its caches."""
+    return tmp_path_factory.mktemp("working")
+
+
+@pytest.fixture(scope="module")
+def working(hub: LoopbackHub, folder: Path) -> Iterator[Server]:
+    """One server for the tests that download and load, each a source of its own."""
+    started = _start(hub, folder)
+    yield started
+    started.stop()
+
+
+@pytest.fixture(scope="module")
+def server(hub: LoopbackHub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server for the tests that fetch nothing and leave everything as it was."""
+    started = _start(hub, tmp_path_factory.mktemp("looking"))
+    yield started
+    started.stop()
 
 
 def state_of(page: Page, name: str = "tiny") -> str:
@@ -84,7 +110,7 @@ def download(page: Page, name: str = "tiny") -> None:
 
 
 def test_weights_that_are_missing_are_planned_downloaded_verified_loaded_and_asked(
-    server: Server, hub: LoopbackHub, tab: OpenTab, tmp_path: Path
+    working: Server, hub: LoopbackHub, tab: OpenTab, tmp_path: Path
 ) -> None:
     screens = tmp_path / "screens"
 
@@ -93,7 +119,7 @@ def test_weights_that_are_missing_are_planned_downloaded_verified_loaded_and_ask
         page.screenshot(path=screens / f"{name}.png")
         assert overflow(page) == 0
 
-    page = tab(f"{server.url}/models?source=tiny", shown="tbody tr").page
+    page = tab(f"{working.url}/models?source=tiny", shown="tbody tr").page
     expect_state(page, "missing")
     expect(page.get_by_role("button", name="Load", exact=True)).to_be_disabled()
     screen("1-missing")
@@ -117,7 +143,7 @@ def test_weights_that_are_missing_are_planned_downloaded_verified_loaded_and_ask
     page.get_by_role("heading", name="What did the model compute?").wait_for()
     page.go_back()
     expect(page.get_by_text("left ·")).to_be_visible(timeout=LONG_MS)
-    other = tab(f"{server.url}/models?source=demo", shown="tbody tr").page
+    other = tab(f"{working.url}/models?source=demo", shown="tbody tr").page
     expect(other.get_by_text("tiny, asked by")).to_be_visible()
 
     press(page, "Cancel")
@@ -135,7 +161,7 @@ def test_weights_that_are_missing_are_planned_downloaded_verified_loaded_and_ask
     expect(page.get_by_text("tokenizer: 3 files")).to_be_visible(timeout=LONG_MS)
     expect_state(page, "ready, verified")
     screen("6-verified")
-    assert "libtorch" not in server.loaded_libraries()
+    assert "libtorch" not in working.loaded_libraries()
 
     press(page, "Load")
     expect(page.get_by_text("loaded in")).to_be_visible(timeout=FIRST_LOAD_MS)
@@ -143,14 +169,14 @@ def test_weights_that_are_missing_are_planned_downloaded_verified_loaded_and_ask
     expect(page.get_by_text("available on cpu").first).to_be_visible()
     screen("7-loaded")
 
-    page.goto(f"{server.url}/ask?source=tiny")
+    page.goto(f"{working.url}/ask?source=tiny")
     page.locator("textarea").first.fill("Where does Karim live?")
     page.keyboard.press("Control+Enter")
     page.locator(".chip.generated").first.wait_for(timeout=FIRST_LOAD_MS)
     expect(page.get_by_text("source tiny").first).to_be_visible()
     screen("8-asked")
 
-    page.goto(f"{server.url}/models?source=tiny")
+    page.goto(f"{working.url}/models?source=tiny")
     press(page, "Unload")
     expect(page.get_by_text("nothing is loaded")).to_be_visible(timeout=LONG_MS)
 
@@ -169,19 +195,19 @@ def test_asking_a_source_whose_weights_are_missing_leads_to_them(
 
 
 def test_a_model_without_an_sae_is_downloaded_and_asked(
-    server: Server, tab: OpenTab, tmp_path: Path
+    working: Server, tab: OpenTab, tmp_path: Path
 ) -> None:
-    page = tab(f"{server.url}/models?source=plain", shown="tbody tr").page
+    page = tab(f"{working.url}/models?source=plain", shown="tbody tr").page
     download(page, "plain")
     expect(page.locator("tbody tr.component")).to_have_count(2)
-    page.goto(f"{server.url}/ask?source=plain")
+    page.goto(f"{working.url}/ask?source=plain")
     page.locator("textarea").first.fill("Where does Karim live?")
     page.keyboard.press("Control+Enter")
     page.locator(".chip.generated").first.wait_for(timeout=FIRST_LOAD_MS)
     page.wait_for_timeout(500)
     page.screenshot(path=tmp_path / "plain.png")
     expect(page.locator("[data-testid=stException]")).to_have_count(0)
-    page.goto(f"{server.url}/feature?source=plain&feature=0")
+    page.goto(f"{working.url}/feature?source=plain&feature=0")
     page.locator("h1").first.wait_for()
     page.wait_for_timeout(500)
     page.screenshot(path=tmp_path / "feature.png")
@@ -189,11 +215,12 @@ def test_a_model_without_an_sae_is_downloaded_and_asked(
 
 
 def test_damaged_files_are_found_and_fetched_again(
-    server: Server, tab: OpenTab, tmp_path: Path
+    working: Server, tab: OpenTab, folder: Path
 ) -> None:
-    page = tab(f"{server.url}/models?source=tiny", shown="tbody tr").page
-    download(page)
-    weights = next(tmp_path.glob("models/**/snapshots/*/model.safetensors")).resolve()
+    page = tab(f"{working.url}/models?source=damaged", shown="tbody tr").page
+    download(page, "damaged")
+    kept = folder.glob("models/models--tests--damaged-llama/snapshots/*/model.safetensors")
+    weights = next(kept).resolve()
     content = bytearray(weights.read_bytes())
     content[-1] ^= 0xFF
     weights.chmod(0o644)
@@ -201,8 +228,8 @@ def test_damaged_files_are_found_and_fetched_again(
     press(page, "Verify")
     expect(page.get_by_text("not as it should be")).to_be_visible(timeout=LONG_MS)
     expect(page.get_by_text("model.safetensors:")).to_be_visible()
-    expect_state(page, "model damaged")
-    download(page)
+    expect_state(page, "model damaged", "damaged")
+    download(page, "damaged")
 
 
 def test_a_source_is_added_by_keyboard_alone_and_removed(server: Server, tab: OpenTab) -> None:
@@ -248,6 +275,10 @@ def test_what_others_wrote_is_shown_as_text(server: Server, tab: OpenTab) -> Non
 def test_the_page_is_not_wider_than_its_window(
     server: Server, tab: OpenTab, viewport: ViewportSize
 ) -> None:
-    for source in ("demo", "mistral-small-24b", "gemma-2-2b"):
-        page = tab(f"{server.url}/models?source={source}", viewport=viewport, shown="tbody tr").page
+    page = tab(f"{server.url}/models?source=demo", viewport=viewport, shown="tbody tr").page
+    assert overflow(page) == 0
+    for source in ("mistral-small-24b", "gemma-2-2b"):
+        page.goto(f"{server.url}/models?source={source}")
+        expect(page.locator("h2 .name")).to_have_text(source)
+        page.locator("tbody tr").first.wait_for()
         assert overflow(page) == 0

@@ -161,7 +161,7 @@ def missing(info: SourceInfo) -> SourceWeights:
                 size_bytes=0,
                 folder=None,
                 problem=f"{item.location!r} is not on this machine.",
-                hint=f"Fetch it with: python scripts/weights.py download {info.name}",
+                hint=f"Fetch it with: .venv/bin/python scripts/weights.py download {info.name}",
             )
             for item in present.components
         ),
@@ -181,7 +181,7 @@ def partial(info: SourceInfo) -> SourceWeights:
                 check="unverified",
                 missing=(shard,),
                 problem=f"{model.location!r} lacks 1 of 2 shards: {shard}.",
-                hint=f"Fetch the rest with: python scripts/weights.py download {info.name}",
+                hint=f"Fetch the rest: .venv/bin/python scripts/weights.py download {info.name}",
             ),
             replace(tokenizer, state="linked", link_target=Path("/mnt/hub/models--gemma")),
             replace(
@@ -192,7 +192,7 @@ def partial(info: SourceInfo) -> SourceWeights:
                 folder=None,
                 link_target=Path("/mnt/gone/models--sae"),
                 problem="The link to the SAE leads to a folder that does not exist.",
-                hint="Mend it with: python scripts/weights.py link",
+                hint="Mend it with: .venv/bin/python scripts/weights.py link",
             ),
         ),
     )

@@ -113,7 +113,7 @@ def test_capture_sees_the_same_where_accelerate_moves_tensors_between_layers(
     torch.testing.assert_close(moved.residual, plain.residual)
 
 
-#GPU
+@pytest.mark.gpu
 def test_a_gpu_computes_what_the_cpu_does_and_keeps_the_decoder_out_of_its_memory(
     tmp_path: Path,
 ) -> None:
@@ -121,7 +121,7 @@ def test_a_gpu_computes_what_the_cpu_does_and_keeps_the_decoder_out_of_its_memor
     config = {**SAELENS_CONFIG, "architecture": "standard"}
     sae_dir = write_sae(tmp_path / "sae", random_weights(), config)
     dense = []
-    for name in ("cpu", "cpu"):
+    for name in ("cpu", "cuda"):
         placement = choose_placement(name)
         language = load_language_model(tmp_path / "model", "float32", placement)
         rows = generate(

@@ -27,7 +27,7 @@ from engine.registry import get_registered, is_registered_name
 from engine.settings import EngineSettings
 from engine.source_entries import InvalidSourceError, parse_entries, to_toml
 from engine.source_file import SourceFile, SourceFileError
-from engine.sources import NamedSources, read_definitions
+from engine.sources import NamedSources
 from tests.engine.checkpoints import D_MODEL, save_sae
 
 MINE = SourceDefinition(
@@ -52,7 +52,7 @@ def _settings(tmp_path: Path, **values: object) -> EngineSettings:
 
 
 def test_the_built_in_sources_are_whole_and_agree_with_the_registry(tmp_path: Path) -> None:
-    known = read_definitions(_settings(tmp_path))
+    known = NamedSources(_settings(tmp_path)).definitions()
     assert list(known) == [
         "demo",
         "mistral-small-24b",
@@ -312,7 +312,7 @@ def test_parts_that_are_here_are_checked_though_the_others_are_not(tmp_path: Pat
     hook = "blocks.1.hook_resid_post"
     with pytest.raises(UnsupportedError, match="reads blocks"):
         catalog.add(replace(MINE, sae=str(tmp_path / "sae"), overrides=SaeOverrides(hook)))
-    assert "mine" not in read_definitions(_settings(tmp_path))
+    assert "mine" not in NamedSources(_settings(tmp_path)).definitions()
 
 
 def test_folders_are_checked_before_they_are_saved(checkpoints: Path, tmp_path: Path) -> None:
@@ -326,7 +326,7 @@ def test_folders_are_checked_before_they_are_saved(checkpoints: Path, tmp_path: 
         catalog.add(given)
     with pytest.raises(WeightsMissingError, match="no folder"):
         catalog.add(replace(given, model=str(tmp_path / "absent"), sae=None))
-    assert "mine" not in read_definitions(_settings(tmp_path))
+    assert "mine" not in NamedSources(_settings(tmp_path)).definitions()
     save_sae(sae)
     assert catalog.add(given).is_ready
     assert catalog.resolve("mine").spec.layer == 1
@@ -380,6 +380,6 @@ def test_the_settings_of_the_sae_reach_the_custom_source(tmp_path: Path) -> None
     settings = _settings(
         tmp_path, mistral_model="org/model", sae_path="org/sae", sae_activation="topk", sae_k=7
     )
-    custom = read_definitions(settings)["custom"]
+    custom = NamedSources(settings).definitions()["custom"]
     assert custom.overrides == SaeOverrides(None, "topk", 7, None)
     assert custom.origin == "settings"

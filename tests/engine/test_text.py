@@ -108,11 +108,12 @@ def test_a_model_without_a_template_completes_one_text(plain: PreTrainedTokenize
 
 
 def test_a_model_without_a_template_refuses_a_chat(plain: PreTrainedTokenizerBase) -> None:
-    with pytest.raises(UnsupportedError, match="no chat template"):
+    with pytest.raises(UnsupportedError, match="no chat template") as caught:
         tokenise(
             plain,
             _spec(Message("user", "a"), Message("assistant", "b"), Message("user", "c")),
         )
+    assert "Ask one question with tools off" in caught.value.hint
 
 
 def test_what_a_template_refuses_is_a_fault_of_the_request(

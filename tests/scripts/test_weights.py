@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.errors import HF_COMMAND, WEIGHTS_COMMAND
 from engine.weights.caches import Caches, repo_folder
 from scripts.weights import main
 from tests.engine.weights.conftest import (
@@ -69,7 +70,7 @@ def test_status_has_a_row_a_component_of_every_source(caches: Caches, capsys: Ou
     assert _row(output, "custom", "sae")[2:] == ["missing", SAE]
     assert _row(output, "demo", "model")[2:4] == ["own folder", "unverified"]
     assert f"custom, sae: '{SAE}' is not on this machine." in output
-    assert "    Fetch it with: python scripts/weights.py download custom" in output
+    assert "    Fetch it with: .venv/bin/python scripts/weights.py download custom" in output
     assert f" free in {caches.project}" in output
 
 
@@ -142,7 +143,7 @@ def test_link_says_what_was_linked_and_what_that_saves(caches: Caches, capsys: O
     assert main(["link"]) == 0
     output = capsys.readouterr().out
     assert f"{MODEL}: linked, " in output
-    assert "2 repositories are linked, which saves 0.00 GB." in output
+    assert "2 repositories are linked, which saves 1." in output
     assert main(["link"]) == 0
     assert f"{MODEL}: was linked already" in capsys.readouterr().out
     assert main(["link", "--unlink", "custom"]) == 0
@@ -153,7 +154,7 @@ def test_linking_a_name_that_is_nowhere_is_a_failure(caches: Caches, capsys: Out
     assert main(["link"]) == 0
     assert "The global cache has no model" in capsys.readouterr().out
     assert main(["link", "org/absent"]) == 1
-    assert "org/absent: is not there" in capsys.readouterr().out
+    assert "org/absent: is not in the global cache" in capsys.readouterr().out
     assert main(["link", "../x"]) == 1
     assert "neither a folder nor a repository" in _error(capsys)
 
@@ -237,6 +238,56 @@ def test_import_makes_an_entry_that_status_shows(
     assert _row(output, "custom", "sae")[2] == "local"
     assert main(["import", str(tmp_path / "none"), MODEL]) == 1
     assert "There is no folder" in _error(capsys)
+
+
+def test_clear_names_the_sources_that_need_a_repository(caches: Caches, capsys: Output) -> None:
+    save_source(caches.project)
+    assert main(["clear", MODEL, "--yes"]) == 0
+    assert f"{MODEL} is needed by the source custom" in capsys.readouterr().out
+
+
+def test_clear_of_a_link_asks_for_the_link(caches: Caches, capsys: Output) -> None:
+    save_source(caches.shared)
+    assert main(["link", MODEL]) == 0
+    assert "1 repository is linked, which saves 1." in capsys.readouterr().out
+    assert main(["clear", MODEL]) == 1
+    assert "Removing 1 link needs a confirmation" in _error(capsys)
+    assert main(["link", MODEL, "--unlink"]) == 0
+    output = capsys.readouterr().out
+    assert "link removed, it led to" in output
+    assert "1 link removed; the global cache is as it was." in output
+
+
+def test_a_broken_file_of_sources_is_said_and_costs_its_own_sources_only(
+    caches: Caches, capsys: Output, tmp_path: Path
+) -> None:
+    (tmp_path / "sources.toml").write_text("[sources.mine\n", encoding="utf-8")
+    assert main(["status", "demo"]) == 0
+    captured = capsys.readouterr()
+    assert captured.err.startswith("warning: ")
+    assert "sources.toml" in captured.err
+    assert "own folder" in captured.out
+
+
+def test_a_reader_that_has_seen_enough_is_no_failure(caches: Caches) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "scripts/weights.py", "status", "--json"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, b"")
+
+
+def test_the_commands_of_hints_are_those_of_the_projects_environment() -> None:
+    program, script = WEIGHTS_COMMAND.split()
+    assert (ROOT / script).is_file()
+    environment = (ROOT / "scripts" / "_environment.sh").read_text(encoding="utf-8")
+    assert f"$root/{program}" in environment
+    assert Path(HF_COMMAND).parent == Path(program).parent
 
 
 def test_as_a_program_it_prints_one_line_where_it_fails(caches: Caches) -> None:

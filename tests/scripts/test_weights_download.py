@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import re
+import shutil
 import signal
 import sys
 import time
@@ -12,8 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from engine.errors import WEIGHTS_COMMAND
 from engine.weights.parts import TransferProgress
 from scripts.weights_commands.transfer_progress import describe
+from tests.hub.repositories import INDEX
 from tests.scripts.weights_hub import SHARDS, WeightsBench, make_bench
 
 
@@ -107,6 +111,17 @@ def test_another_revision_is_fetched_beside(bench: WeightsBench) -> None:
     ("fault", "words"),
     [
         ("gated", "is gated"),
+        ("private", "has no repository 'org/tiny', or does not show it to you"),
+        ("token", "does not accept the token that was sent for 'org/tiny'"),
+        ("absent", "has no repository 'org/absent'"),
+        ("revision", "'org/tiny' has no revision 'v9'"),
+        ("cut", "connection to the hub broke while 'org/tiny'"),
+        ("unreachable", "cannot be reached for 'org/tiny': Connection refused"),
+        ("full", "GB, and the disk of"),
+        ("pickle", "offers no safetensors that can be loaded, only pytorch_model.bin"),
+        ("shard", "names 1 file that the repository does not have: model-00002"),
+        ("outside", "names a file outside of its folder: '../../x.safetensors'"),
+        ("link", "leads nowhere"),
         ("damaged", "arrived damaged and were removed: model-00002"),
         ("ambiguous", "holds 2 SAEs"),
         ("unknown", "There is no source named 'nothing'"),
@@ -117,9 +132,40 @@ def test_another_revision_is_fetched_beside(bench: WeightsBench) -> None:
 def test_each_failure_is_one_line_with_a_hint(
     bench: WeightsBench, monkeypatch: pytest.MonkeyPatch, fault: str, words: str
 ) -> None:
-    source = "custom"
+    source, more = "custom", []
+    model = bench.root / "model"
     if fault == "gated":
         bench.hub.gate("org/tiny")
+    elif fault in ("private", "token"):
+        bench.hub.require_token("org/tiny", "hf_right")
+        if fault == "token":
+            monkeypatch.setenv("HF_TOKEN", "hf_wrong")
+    elif fault == "absent":
+        monkeypatch.setenv("MISTRAL_MODEL", "org/absent")
+    elif fault == "revision":
+        more = ["--revision", "v9"]
+    elif fault == "cut":
+        bench.hub.cut("metadata", "org/tiny", times=None)
+    elif fault == "unreachable":
+        monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    elif fault == "full":
+        monkeypatch.setattr("engine.weights.plan.free_bytes", lambda folder: 1000)
+    elif fault == "pickle":
+        for path in model.glob("model*"):
+            path.unlink()
+        (model / "consolidated.safetensors").unlink()
+        shutil.rmtree(model / "original")
+        bench.hub.publish("org/tiny", model)
+    elif fault == "shard":
+        (model / SHARDS[1]).unlink()
+        bench.hub.publish("org/tiny", model)
+    elif fault == "outside":
+        index = {"weight_map": {"a": "../../x.safetensors"}}
+        (model / INDEX).write_text(json.dumps(index), encoding="utf-8")
+        bench.hub.publish("org/tiny", model)
+    elif fault == "link":
+        bench.cache.mkdir()
+        (bench.cache / "models--org--tiny").symlink_to(bench.root / "unplugged")
     elif fault == "damaged":
         bench.hub.corrupt(SHARDS[1])
     elif fault == "ambiguous":
@@ -130,12 +176,36 @@ def test_each_failure_is_one_line_with_a_hint(
         monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     elif fault == "file":
         bench.cache.write_text("")
-    status, _, err = bench.run("download", source, "--yes")
+    status, _, err = bench.run("download", source, "--yes", *more)
     assert status == 1
     assert err.startswith("error: ")
     assert err.count("\n") == 1
     assert words in err
     assert err.rstrip().endswith(")")
+
+
+def test_a_link_whose_target_is_gone_is_removed_as_the_hint_says(bench: WeightsBench) -> None:
+    bench.cache.mkdir()
+    link = bench.cache / "models--org--tiny"
+    link.symlink_to(bench.root / "unplugged")
+    _, _, err = bench.run("download", "custom", "--yes")
+    assert f"{WEIGHTS_COMMAND} link org/tiny" in err
+    assert f"{WEIGHTS_COMMAND} clear org/tiny" in err
+    assert bench.run("link", "org/tiny")[0] == 1
+    status, out, _ = bench.run("clear", "org/tiny", "--yes")
+    assert status == 0, out
+    assert bench.run("download", "custom", "--yes")[0] == 0
+    assert not link.is_symlink()
+
+
+def test_the_number_of_workers_is_a_small_whole_number(
+    bench: WeightsBench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for wrong in ("0", "33", "x", "-1", "1.5"):
+        with pytest.raises(SystemExit) as caught:
+            bench.run("download", "custom", f"--max-workers={wrong}")
+        assert caught.value.code == 2
+        assert "a whole number from 1 to 32" in capsys.readouterr().err
 
 
 def test_ctrl_c_keeps_finished_shards_and_the_next_call_fetches_the_rest(
@@ -155,7 +225,7 @@ def test_ctrl_c_keeps_finished_shards_and_the_next_call_fetches_the_rest(
     bench.hub.mend()
     status, out, _ = bench.run("download", "custom", "--yes")
     assert status == 0
-    assert "60.1 kB are here already" in out or "60.3 kB are here already" in out
+    assert re.search(r"60\.\d kB are here already", out), out
     assert bench.hub.count(SHARDS[0]).finished == 1
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,9 @@ from safetensors.numpy import save
 from engine.definitions import SourceDefinition
 from engine.weights.caches import Caches, repo_folder
 from engine.weights.checksums import ChecksumStore
+from tests.engine.weights.downloads import REPO, Bench
+from tests.hub.loopback import serve
+from tests.hub.repositories import write_sharded_model
 
 COMMIT = "0123456789" * 4
 OTHER_COMMIT = "abcdef0123" * 4
@@ -32,6 +35,14 @@ def caches(tmp_path: Path) -> Caches:
 @pytest.fixture
 def checksums(caches: Caches) -> ChecksumStore:
     return ChecksumStore(caches.records)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    """A hub with a model in three shards, given up after a short silence."""
+    write_sharded_model(tmp_path / "model")
+    with serve({REPO: tmp_path / "model"}) as hub:
+        yield Bench(hub, tmp_path, timeout_s=0.6)
 
 
 def make_definition(

@@ -16,8 +16,11 @@ from engine.weights.hub import Hub
 from engine.weights.parts import DownloadPlan, TransferProgress
 from engine.weights.plan import plan_download
 from tests.hub.loopback import LoopbackHub
+from tests.hub.repositories import shard_name
 
 REPO = "org/tiny"
+SHARDS = [shard_name(index, 3) for index in range(3)]
+"""Of the model that the fixture `bench` serves."""
 
 
 @dataclass

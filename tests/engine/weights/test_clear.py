@@ -124,6 +124,7 @@ def test_what_another_whole_source_uses_stays(clearing: Clearing) -> None:
     }
     plan = clearing.plan()
     assert _names(plan) == [(SAE, "folder")]
+    assert plan.needed_by == {}
     assert plan.keeps == (f"{MODEL}: the source 'other' uses it too.",)
     clear(plan)
     # now the first one is not whole any more, and keeps nothing
@@ -131,10 +132,29 @@ def test_what_another_whole_source_uses_stays(clearing: Clearing) -> None:
     assert _names(clearing.plan(MODEL)) == [(MODEL, "folder")]
 
 
+def test_a_repository_that_is_named_goes_and_the_sources_that_need_it_are_named(
+    clearing: Clearing,
+) -> None:
+    save_source(clearing.caches.project)
+    clearing.definitions["other"] = make_definition(sae=None, name="other")
+    clearing.definitions["absent"] = make_definition(sae="org/absent", name="absent")
+    assert clearing.plan(MODEL).needed_by == {MODEL: ("mine", "other")}
+    assert clearing.plan(SAE).needed_by == {SAE: ("mine",)}
+    # in the other cache too: then nothing is lost
+    save_source(clearing.caches.shared)
+    assert clearing.plan(MODEL).needed_by == clearing.plan(MODEL, "global").needed_by == {}
+    clear(clearing.plan())
+    link_to_shared(clearing.caches, MODEL)
+    assert clearing.plan(MODEL).needed_by == {}
+    assert clearing.plan(MODEL, "global").needed_by == {MODEL: ("mine", "other")}
+
+
 def test_sources_of_the_same_parts_do_not_keep_each_other(clearing: Clearing) -> None:
     save_source(clearing.caches.project)
     clearing.definitions = {"mine": make_definition(), "twin": make_definition(name="twin")}
-    assert len(clearing.plan().items) == 2
+    plan = clearing.plan()
+    assert len(plan.items) == 2
+    assert plan.needed_by == {MODEL: ("twin",), SAE: ("twin",)}
 
 
 def test_folders_of_the_users_own_are_refused(clearing: Clearing, tmp_path: Path) -> None:

@@ -21,18 +21,7 @@ from engine.weights.download import download
 from engine.weights.fetcher import FetchJob, fetch
 from engine.weights.hub_errors import translate
 from engine.weights.parts import DownloadPlan
-from tests.engine.weights.downloads import REPO, Bench, refused
-from tests.hub.loopback import serve
-from tests.hub.repositories import shard_name, write_sharded_model
-
-SHARDS = [shard_name(index, 3) for index in range(3)]
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    write_sharded_model(tmp_path / "model")
-    with serve({REPO: tmp_path / "model"}) as hub:
-        yield Bench(hub, tmp_path, timeout_s=0.6)
+from tests.engine.weights.downloads import REPO, SHARDS, Bench, refused
 
 
 def test_a_cache_path_that_is_a_file_is_told(bench: Bench) -> None:

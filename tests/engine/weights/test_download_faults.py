@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,18 +15,8 @@ from engine.errors import (
 from engine.weights import fetching
 from engine.weights.download import download
 from engine.weights.fetcher import Tally, bar_for
-from tests.engine.weights.downloads import REPO, Bench, refused
-from tests.hub.loopback import LoopbackHub, Stage, serve
-from tests.hub.repositories import shard_name, write_sharded_model
-
-SHARDS = [shard_name(index, 3) for index in range(3)]
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    write_sharded_model(tmp_path / "model")
-    with serve({REPO: tmp_path / "model"}) as hub:
-        yield Bench(hub, tmp_path, timeout_s=0.6)
+from tests.engine.weights.downloads import REPO, SHARDS, Bench, refused
+from tests.hub.loopback import LoopbackHub, Stage
 
 
 @pytest.mark.parametrize(

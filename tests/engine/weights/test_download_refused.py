@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import pytest
 
 from engine.errors import (
+    HF_COMMAND,
     ConnectionLostError,
     DownloadError,
     GatedError,
@@ -21,18 +20,9 @@ from engine.weights.download import download
 from engine.weights.hub import Hub
 from engine.weights.parts import DownloadPlan
 from engine.weights.plan import plan_download
-from tests.engine.weights.downloads import REPO, Bench, refused
+from tests.engine.weights.downloads import REPO, SHARDS, Bench, refused
 from tests.hub.loopback import serve
-from tests.hub.repositories import INDEX, shard_name, write_sharded_model
-
-SHARDS = [shard_name(index, 3) for index in range(3)]
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    write_sharded_model(tmp_path / "model")
-    with serve({REPO: tmp_path / "model"}) as hub:
-        yield Bench(hub, tmp_path, timeout_s=0.6)
+from tests.hub.repositories import INDEX
 
 
 def test_a_repository_that_does_not_exist_is_told_with_and_without_a_token(bench: Bench) -> None:
@@ -62,9 +52,48 @@ def test_a_private_repository_wants_a_token_and_takes_the_right_one(bench: Bench
 
 def test_a_gated_repository_names_the_page_where_its_licence_is_accepted(bench: Bench) -> None:
     bench.hub.gate(REPO)
-    error = refused(bench.download, GatedError, "'org/tiny' is gated")
+    stranger = refused(bench.download, GatedError, "'org/tiny' is gated.*and no token was sent")
+    known = replace(bench.client, token="hf_mine")
+    words = "'org/tiny' is gated: its licence has not been accepted with this token"
+    error = refused(partial(_plan_with, bench, known), GatedError, words)
+    assert error.hint == stranger.hint
     assert "https://huggingface.co/org/tiny" in error.hint
     assert "hf auth login" in error.hint
+
+
+@pytest.mark.parametrize(
+    ("status", "token", "words"),
+    [
+        (401, None, "wants a token for 'org/tiny'"),
+        (401, "hf_wrong", "does not accept the token that was sent for 'org/tiny'"),
+        (403, "hf_weak", "This token may not read 'org/tiny'"),
+    ],
+)
+def test_a_file_that_needs_another_token_says_so(
+    bench: Bench, status: int, token: str | None, words: str
+) -> None:
+    plan = bench.plan()
+    bench.hub.fail(status, "headers", SHARDS[1])
+    client = replace(bench.client, token=token)
+    error = refused(
+        lambda: download(plan, client, bench.checksums, bench.told.append, lambda: False),
+        RepositoryError,
+        words,
+    )
+    assert "HF_TOKEN" in error.hint
+    assert f"{HF_COMMAND} auth login" in error.hint
+    assert bench.parts() == []
+
+
+def test_a_file_that_left_the_hub_after_the_plan_is_told(bench: Bench) -> None:
+    plan = bench.plan()
+    del bench.hub.files(REPO, plan.commit)[SHARDS[1]]
+    error = refused(
+        lambda: download(plan, bench.client, bench.checksums, bench.told.append, lambda: False),
+        RepositoryError,
+        "A file of 'org/tiny' is no longer on the hub",
+    )
+    assert "the plan is made anew" in error.hint
 
 
 def test_an_unknown_revision_is_told(bench: Bench) -> None:

@@ -22,6 +22,7 @@ from engine.weights.inventory import list_components, source_weights
 from engine.weights.layout import SAE_CONFIGS
 from engine.weights.locate import Locator
 from engine.weights.parts import ComponentStatus
+from engine.weights.snapshots import broken_link_hint
 from tests.engine.weights.conftest import (
     COMMIT,
     HOOK,
@@ -40,7 +41,7 @@ from tests.engine.weights.conftest import (
 from tests.source_files import ROOT
 
 SHARDS = tuple(name for name in model_files() if name.startswith("model-"))
-DOWNLOAD = "Fetch it with: python scripts/weights.py download mine"
+DOWNLOAD = "Fetch it with: .venv/bin/python scripts/weights.py download mine"
 
 
 class Inventory:
@@ -165,7 +166,7 @@ def test_a_whole_copy_elsewhere_serves_and_the_broken_link_is_still_told(
     link.symlink_to("/nowhere/at/all")
     model = inventory.look()["model"]
     assert (model.state, model.link_target) == ("broken_link", Path("/nowhere/at/all"))
-    assert model.hint == f"Mend it with: python scripts/weights.py link {MODEL}"
+    assert model.hint == broken_link_hint(MODEL)
     save_source(inventory.caches.shared)
     model = inventory.look()["model"]
     assert (model.state, model.problem) == ("global", "")

@@ -14,6 +14,7 @@ from engine.weights.caches import Caches, converted_folder, repo_folder
 from engine.weights.checksums import ChecksumStore
 from engine.weights.layout import missing_files
 from engine.weights.locate import Located, Locator, parse_location
+from engine.weights.snapshots import broken_link_hint
 from tests.engine.weights.conftest import (
     COMMIT,
     HOOK,
@@ -78,7 +79,7 @@ def test_a_broken_link_does_not_hide_what_the_global_cache_has(
     link.parent.mkdir(parents=True)
     link.symlink_to("gone")
     hint = _refused(locator, MODEL, "leads nowhere")
-    assert hint == f"Mend it with: python scripts/weights.py link {MODEL}"
+    assert hint == broken_link_hint(MODEL)
     save_repository(caches.shared, MODEL, model_files())
     assert locator.locate(MODEL, "config.json").place == "global"
 
@@ -223,7 +224,7 @@ def test_what_is_absent_names_the_command_that_fetches_it(caches: Caches, locato
     assert _refused(locator, MODEL, "is not on this machine").startswith("Fetch it with: ")
     with pytest.raises(WeightsMissingError) as caught:
         locator.locate(MODEL, "config.json", source="mine")
-    assert caught.value.hint == "Fetch it with: python scripts/weights.py download mine"
+    assert caught.value.hint == "Fetch it with: .venv/bin/python scripts/weights.py download mine"
     (repo_folder(caches.project, MODEL) / "blobs").mkdir(parents=True)
     _refused(locator, MODEL, "is not on this machine")
     (repo_folder(caches.project, MODEL) / "blobs" / "abc.incomplete").write_bytes(b"begun")

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -19,17 +17,9 @@ from engine.weights.locate import Locator
 from engine.weights.plan import plan_download
 from engine.weights.source_transfers import plan_source, verify_source
 from tests.engine.weights.downloads import REPO, Bench
-from tests.hub.loopback import serve
-from tests.hub.repositories import shard_name, write_sharded_model
+from tests.hub.repositories import shard_name
 
 SOURCE = SourceDefinition("tiny", "Tiny", REPO, None)
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    write_sharded_model(tmp_path / "model")
-    with serve({REPO: tmp_path / "model"}) as hub:
-        yield Bench(hub, tmp_path)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The one place in memory where a source is loaded: what is in it, and what that takes.
+"""The one source that is loaded: what it takes, how it comes and goes.
 
 Invariant: at most one source is in memory, and an old one leaves before a new one comes; what does
 not fit is refused before anything is loaded. Loading and freeing happen on the worker's thread.
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class BerthView:
+class LoadedView:
     """What is in memory at one moment; all None before the first load and after the last."""
 
     source: str | None = None
@@ -36,44 +36,44 @@ class BerthView:
 
 
 @dataclass(frozen=True, slots=True)
-class _Loaded:
+class _Content:
     resident: ResidentSource
     device: str
     used_bytes: int
     loaded_s: float
 
 
-class Berth:
+class LoadedSource:
     """Loads one source at a time on the device of the settings."""
 
     def __init__(self, catalog: Catalog, estimator: Estimator, device_setting: str) -> None:
         self._catalog = catalog
         self._estimator = estimator
         self._device_setting = device_setting
-        self._loaded: _Loaded | None = None
+        self._content: _Content | None = None
         self._lock = threading.Lock()
 
-    def view(self) -> BerthView:
+    def view(self) -> LoadedView:
         """What is loaded, and the device's memory now; from any thread."""
         with self._lock:
-            loaded = self._loaded
-        if loaded is None:
-            return BerthView()
-        return BerthView(
-            source=loaded.resident.source.spec.name,
-            device=loaded.device,
-            memory=_read_memory(loaded.device, loaded.used_bytes),
-            loaded_s=loaded.loaded_s,
+            content = self._content
+        if content is None:
+            return LoadedView()
+        return LoadedView(
+            source=content.resident.source.spec.name,
+            device=content.device,
+            memory=_read_memory(content.device, content.used_bytes),
+            loaded_s=content.loaded_s,
         )
 
     def used_bytes(self) -> int:
         """Memory that freeing what is loaded would give back; from any thread."""
         with self._lock:
-            return self._loaded.used_bytes if self._loaded else 0
+            return self._content.used_bytes if self._content else 0
 
     def holds(self, spec: SourceSpec) -> bool:
         """Whether exactly this source is loaded."""
-        return self._loaded is not None and self._loaded.resident.source.spec == spec
+        return self._content is not None and self._content.resident.source.spec == spec
 
     def resident(self) -> ResidentSource:
         """What is loaded.
@@ -81,9 +81,9 @@ class Berth:
         Raises:
             EngineError: if nothing is.
         """
-        if self._loaded is None:
+        if self._content is None:
             raise EngineError("No source is loaded.", "Ask again.")
-        return self._loaded.resident
+        return self._content.resident
 
     def load(self, spec: SourceSpec) -> None:
         """Loads the source that a queued run was asked of.
@@ -112,7 +112,7 @@ class Berth:
     def free(self) -> None:
         """Gives the memory of what is loaded back."""
         with self._lock:
-            was_loaded, self._loaded = self._loaded is not None, None
+            was_loaded, self._content = self._content is not None, None
         if not was_loaded:
             return
         self.thaw()
@@ -142,9 +142,9 @@ class Berth:
         gc.freeze()
         device = _device_name(resident)
         used = _allocated_bytes(device) or weights
-        loaded = _Loaded(resident, device, used, time.perf_counter() - started)
+        content = _Content(resident, device, used, time.perf_counter() - started)
         with self._lock:
-            self._loaded = loaded
+            self._content = content
 
 
 def _device_name(resident: ResidentSource) -> str:

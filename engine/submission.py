@@ -17,7 +17,7 @@ from store.keys import run_key
 from store.specs import ModelSpec, RunSpec, SourceSpec
 
 
-class Intake:
+class Submitter:
     """Turns requests into jobs."""
 
     def __init__(self, catalog: Catalog, memo: Memo, worker: Worker) -> None:
