@@ -99,6 +99,19 @@ class Activations:
 
 
 @dataclass(frozen=True, slots=True)
+class SharedBeginning:
+    """The first tokens of a run whose activations another stored run has.
+
+    Attributes:
+        run_key: of that run, of the same source.
+        n_tokens: from position 0.
+    """
+
+    run_key: str
+    n_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
 class StoredRun:
     """A run with all its tokens: what a page or a link shows before any feature is asked for."""
 

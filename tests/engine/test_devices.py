@@ -113,7 +113,7 @@ def test_capture_sees_the_same_where_accelerate_moves_tensors_between_layers(
     torch.testing.assert_close(moved.residual, plain.residual)
 
 
-#GPU
+# GPU
 def test_a_gpu_computes_what_the_cpu_does_and_keeps_the_decoder_out_of_its_memory(
     tmp_path: Path,
 ) -> None:
