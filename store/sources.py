@@ -29,13 +29,13 @@ def get_source(cursor: duckdb.DuckDBPyConnection, source: str) -> StoredSource:
         SourceNotFoundError: if there is neither.
     """
     if is_storable(source):
-        row = cursor.execute(
+        rows = cursor.execute(
             """
             SELECT source_no, source_id, d_sae FROM base.sources WHERE source_id = $1 OR name = $1
             ORDER BY source_id = $1 DESC, created_at DESC, source_no DESC LIMIT 1
             """,
             [source],
-        ).fetchone()
-        if row is not None:
-            return StoredSource(*row)
+        ).fetchall()
+        if rows:
+            return StoredSource(*rows[0])
     raise SourceNotFoundError(source)

@@ -1,0 +1,169 @@
+"""Merging segments in the background, so that a feature lies in few places however much is stored.
+
+Invariant: a merge writes the union of its segments as one and deletes them, in one transaction:
+before, during and after it every read gives the same. A merge that is stopped, or killed, leaves
+the segments as they were.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+
+import duckdb
+import numpy as np
+
+from store.codes import join_bits
+from store.connection import Store
+from store.ordering import stable_order
+from store.segments import (
+    Postings,
+    Segment,
+    delete_segments,
+    insert_part,
+    insert_segment,
+    list_segments,
+    next_segment_no,
+)
+
+FAN_IN = 8
+"""Segments of one class that are merged into one of the next."""
+
+MAX_SMALL = 32
+"""Segments of the smallest class, below a million activations, that may wait for more."""
+
+_CLASS_SIZES = (2**20, 2**23, 2**26)
+"""Activations from which a segment is of the second, third and last class."""
+
+MAX_SEGMENT = 2**27
+"""Most activations of a merged segment; row numbers within one fit 32 bits by far."""
+
+MAX_PENDING = 3 * FAN_IN
+"""Segments of one source and class above which writing waits for merging."""
+
+_PART_ROWS = 2**22
+"""Activations that a merge holds in memory at once, some 50 bytes each."""
+
+
+def choose(segments: Sequence[Segment], n_waiting: int = FAN_IN) -> tuple[Segment, ...]:
+    """What to merge next: segments of one source and class, or nothing.
+
+    Args:
+        segments: the oldest first.
+        n_waiting: how many of a class above the smallest there must be.
+    """
+    groups: dict[tuple[int, int], list[Segment]] = {}
+    for segment in segments:
+        size = segment.n_activations
+        group = sum(size >= least for least in _CLASS_SIZES)
+        groups.setdefault((group, segment.source_no), []).append(segment)
+    for (group, _), members in sorted(groups.items()):
+        if group == 0:
+            total = sum(segment.n_activations for segment in members)
+            enough = MAX_SMALL * n_waiting // FAN_IN
+            if len(members) > enough or (len(members) > 1 and total >= _CLASS_SIZES[0] * n_waiting // FAN_IN):
+                return tuple(members)
+        elif len(members) >= n_waiting and group < len(_CLASS_SIZES):
+            oldest = members[:FAN_IN]
+            if sum(segment.n_activations for segment in oldest) <= MAX_SEGMENT:
+                return tuple(oldest)
+    return ()
+
+
+def request_merging(store: Store) -> None:
+    """Has the store's segments merged in the background; waits while too many are pending."""
+    store.upkeep.request(lambda is_stopped: merge_all(store, is_stopped))
+    with store.read() as cursor:
+        is_behind = len(choose(list_segments(cursor), MAX_PENDING)) > 0
+    if is_behind:
+        merge_all(store)
+
+
+def merge_all(store: Store, is_stopped: Callable[[], bool] = lambda: False) -> int:
+    """Merges until there is nothing to merge, or it is stopped; returns how many merges were done.
+
+    Only one thread merges a store at a time; a second one waits.
+
+    Raises:
+        StoreError: if the file cannot be read or written; what was merged stays.
+    """
+    n_merged = 0
+    while not is_stopped():
+        with store.merge_lock:
+            with store.read() as cursor:
+                chosen = choose(list_segments(cursor))
+            if not chosen or not merge(store, chosen, is_stopped):
+                break
+        n_merged += 1
+    return n_merged
+
+
+def merge(
+    store: Store, segments: Sequence[Segment], is_stopped: Callable[[], bool] = lambda: False
+) -> bool:
+    """Replaces segments of one source by one; False if it was stopped before."""
+    segment_nos = [segment.segment_no for segment in segments]
+    source_no = segments[0].source_no
+    try:
+        with store.rewrite() as cursor:
+            merged_no = next_segment_no(cursor)
+            n_activations = 0
+            for first, last in _stretches(cursor, segment_nos):
+                if is_stopped():
+                    raise _StoppedError
+                part = _read_part(cursor, segment_nos, first, last)
+                insert_part(cursor, merged_no, source_no, part)
+                n_activations += len(part)
+            delete_segments(cursor, segment_nos)
+            insert_segment(cursor, Segment(merged_no, source_no, n_activations))
+    except _StoppedError:
+        return False
+    return True
+
+
+class _StoppedError(Exception):
+    """Rolls the transaction of a stopped merge back."""
+
+
+def _stretches(
+    cursor: duckdb.DuckDBPyConnection, segment_nos: Sequence[int]
+) -> Iterator[tuple[int, int]]:
+    """First and last features of stretches that hold at most _PART_ROWS, or one feature, each."""
+    table = cursor.sql(
+        """
+        SELECT feature, sum(n_tokens_active)::BIGINT AS n_activations FROM base.tallies
+        WHERE segment_no IN (SELECT unnest(?::INTEGER[])) GROUP BY feature ORDER BY feature
+        """,
+        params=[list(segment_nos)],
+    ).to_arrow_table()
+    feature = table.column("feature").to_numpy()
+    up_to = np.cumsum(table.column("n_activations").to_numpy())
+    start = 0
+    while start < len(feature):
+        before = up_to[start - 1] if start else 0
+        stop = max(start + 1, int(np.searchsorted(up_to, before + _PART_ROWS, side="right")))
+        yield int(feature[start]), int(feature[stop - 1])
+        start = stop
+
+
+def _read_part(
+    cursor: duckdb.DuckDBPyConnection, segment_nos: Sequence[int], first: int, last: int
+) -> Postings:
+    """The postings of features first to last, ordered by feature; by run where segments are."""
+    table = cursor.sql(
+        """
+        SELECT feature, run_no, position, code, rest FROM base.postings
+        WHERE segment_no IN (SELECT unnest(?::INTEGER[])) AND feature BETWEEN ? AND ?
+        """,
+        params=[list(segment_nos), first, last],
+    ).to_arrow_table()
+    columns = {name: table.column(name).to_numpy() for name in table.column_names}
+    key = columns["feature"] - np.int32(first)
+    n_features = last - first + 1
+    order = stable_order(key, n_features)
+    starts = np.zeros(n_features + 1, np.int32)
+    np.cumsum(np.bincount(key, minlength=n_features), out=starts[1:])
+    bits = join_bits(columns["code"], columns["rest"])
+    return Postings(
+        first, starts, columns["run_no"][order], columns["position"][order], bits[order]
+    )

@@ -1,0 +1,136 @@
+"""Segments: activations in the order of their features, written in parts, never changed.
+
+Invariant: every stored activation of a run's own tokens is in exactly one segment, and the tallies
+of a segment are the counts, sums and maxima of its postings. A segment is written and taken away
+inside the transaction of the caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from store.codes import BitColumn, split_bits, to_values
+from store.ordering import IndexColumn, expand
+
+_BATCH_ROWS = 4 * 122_880
+"""Rows of an Arrow batch: DuckDB reads batches in parallel, and writes row groups of 122,880."""
+
+_INSERT_POSTINGS = """
+    INSERT INTO base.postings
+    SELECT ?::INTEGER, ?::INTEGER, feature, run_no, position, code, rest FROM incoming_postings
+"""
+_INSERT_TALLIES = """
+    INSERT INTO base.tallies
+    SELECT ?::INTEGER, ?::INTEGER, feature, n_tokens_active, total, max_value FROM incoming_tallies
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A segment as its row describes it. Its numbers never leave the store."""
+
+    segment_no: int
+    source_no: int
+    n_activations: int
+
+
+@dataclass(frozen=True, slots=True)
+class Postings:
+    """Activations ordered by feature.
+
+    Attributes:
+        starts: int32; those of feature first_feature + i are starts[i]:starts[i + 1].
+        run_no: int32, of each activation, as are the next two.
+    """
+
+    first_feature: int
+    starts: IndexColumn
+    run_no: IndexColumn
+    position: IndexColumn
+    bits: BitColumn
+
+    def __len__(self) -> int:
+        return len(self.bits)
+
+
+def list_segments(cursor: duckdb.DuckDBPyConnection) -> tuple[Segment, ...]:
+    """All segments, the oldest first."""
+    rows = cursor.execute(
+        "SELECT segment_no, source_no, n_activations FROM base.segments ORDER BY segment_no"
+    ).fetchall()
+    return tuple(Segment(*row) for row in rows)
+
+
+def next_segment_no(cursor: duckdb.DuckDBPyConnection) -> int:
+    """A number that no other transaction gets."""
+    [(number,)] = cursor.execute("SELECT nextval('base.segment_numbers')").fetchall()
+    return int(number)
+
+
+def insert_segment(cursor: duckdb.DuckDBPyConnection, segment: Segment) -> None:
+    """Notes that a segment is there; its parts are written by insert_part."""
+    cursor.execute(
+        "INSERT INTO base.segments VALUES (?, ?, ?)",
+        [segment.segment_no, segment.source_no, segment.n_activations],
+    )
+
+
+def insert_part(
+    cursor: duckdb.DuckDBPyConnection, segment_no: int, source_no: int, part: Postings
+) -> None:
+    """Writes postings and tallies of a stretch of features; parts come in order of features."""
+    if not len(part):
+        return
+    numbers = [segment_no, source_no]
+    feature = expand(part.starts) + np.int32(part.first_feature)
+    code, rest = split_bits(part.bits)
+    columns = {
+        "feature": feature,
+        "run_no": part.run_no,
+        "position": part.position,
+        "code": code,
+        "rest": rest,
+    }
+    insert_arrow(cursor, "incoming_postings", pa.table(columns), _INSERT_POSTINGS, numbers)
+    insert_arrow(cursor, "incoming_tallies", _tallies_table(part), _INSERT_TALLIES, numbers)
+
+
+def insert_arrow(
+    cursor: duckdb.DuckDBPyConnection, name: str, table: pa.Table, sql: str, values: Sequence[int]
+) -> None:
+    """Runs an INSERT that reads an Arrow table by this name."""
+    batches = table.to_batches(max_chunksize=_BATCH_ROWS)
+    cursor.register(name, pa.Table.from_batches(batches, table.schema))
+    try:
+        cursor.execute(sql, list(values))
+    finally:
+        cursor.unregister(name)
+
+
+def delete_segments(cursor: duckdb.DuckDBPyConnection, segment_nos: Sequence[int]) -> None:
+    """Takes segments away with all that is in them."""
+    for table in ("postings", "tallies", "segments"):
+        cursor.execute(
+            f"DELETE FROM base.{table} WHERE segment_no IN (SELECT unnest(?::INTEGER[]))",
+            [list(segment_nos)],
+        )
+
+
+def _tallies_table(part: Postings) -> pa.Table:
+    """One row for each feature that has postings in the part."""
+    count = np.diff(part.starts)
+    present = np.flatnonzero(count)
+    first = part.starts[present]
+    return pa.table(
+        {
+            "feature": (present + part.first_feature).astype(np.int32),
+            "n_tokens_active": count[present],
+            "total": np.add.reduceat(to_values(part.bits).astype(np.float64), first),
+            "max_value": to_values(np.maximum.reduceat(part.bits, first)),
+        }
+    )
