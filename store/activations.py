@@ -31,13 +31,15 @@ class ActivationRepository:
         with self._store.read() as cursor:
             # read to the end: a result that is still open keeps the cursor from `sql`
             found = cursor.execute(
-                "SELECT run_no, n_tokens FROM base.runs WHERE run_key = ?", [run_key]
+                "SELECT run_no, n_tokens, code_shift FROM base.runs JOIN base.sources USING (source_no)"
+                " WHERE run_key = ?",
+                [run_key],
             ).fetchall()
             if not found:
                 raise RunNotFoundError(run_key)
-            [(run_no, n_tokens)] = found
+            [(run_no, n_tokens, shift)] = found
             table = cursor.sql(
-                "SELECT position, feature, code, rest FROM base.activations WHERE run_no = ?",
+                "SELECT position, feature, code FROM base.activations WHERE run_no = ?",
                 params=[run_no],
             ).to_arrow_table()
-        return to_activations(table, n_tokens)
+        return to_activations(table, n_tokens, shift)

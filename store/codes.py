@@ -1,8 +1,8 @@
-"""Activations as integers: the bits of a float32 in two halves, and which sources keep both.
+"""Activations as integers that order as they do: codes, and which sources are rounded to 16 bits.
 
-Invariant: positive floats order as their bits do. Values of a source computed in bfloat16 are
-rounded to bfloat16 (to nearest, ties to even), all others are kept bit for bit; a value above zero
-stays above zero and finite.
+Invariant: a code is the bits of a float32, which order as positive floats do. Values of a source
+computed in bfloat16 are rounded to bfloat16 (to nearest, ties to even) and keep the upper 16 bits;
+all others are kept bit for bit. A value above zero stays above zero and finite.
 """
 
 from __future__ import annotations
@@ -12,45 +12,29 @@ import numpy.typing as npt
 
 from store.records import FloatColumn
 
-BitColumn = npt.NDArray[np.uint32]
-HalfColumn = npt.NDArray[np.uint16]
+CodeColumn = npt.NDArray[np.uint32]
 
-_HALF = 16
-_LEAST = np.uint32(1 << _HALF)
+_LEAST = np.uint32(1 << 16)
 """The smallest bfloat16 above zero."""
-_MOST = np.uint32(0x7F7F << _HALF)
+_MOST = np.uint32(0x7F7F << 16)
 """The largest finite bfloat16."""
+_ROUNDED_SHIFT = 16
 
 
-def is_rounded(dtype: str) -> bool:
-    """Whether values of a model computed in this dtype are kept as bfloat16."""
-    return dtype == "bfloat16"
+def code_shift(dtype: str) -> int:
+    """How many low bits of a float32 a code leaves out, for a model computed in this dtype."""
+    return _ROUNDED_SHIFT if dtype == "bfloat16" else 0
 
 
-def to_bits(value: FloatColumn, dtype: str) -> BitColumn:
-    """The bits to store of finite float32 values above zero.
-
-    Args:
-        value: float32, contiguous.
-        dtype: that the model computed with.
-    """
+def to_codes(value: FloatColumn, shift: int) -> CodeColumn:
+    """The codes of finite float32 values above zero."""
     bits = np.ascontiguousarray(value).view(np.uint32)
-    if not is_rounded(dtype):
+    if not shift:
         return bits
-    rounded = (bits + (np.uint32(0x7FFF) + ((bits >> _HALF) & 1))) & np.uint32(0xFFFF0000)
-    return np.clip(rounded, _LEAST, _MOST)
+    rounded = bits + (np.uint32(0x7FFF) + ((bits >> _ROUNDED_SHIFT) & 1))
+    return np.clip(rounded, _LEAST, _MOST) >> shift
 
 
-def split_bits(bits: BitColumn) -> tuple[HalfColumn, HalfColumn]:
-    """The columns `code` (upper half) and `rest` (lower half)."""
-    return (bits >> _HALF).astype(np.uint16), bits.astype(np.uint16)
-
-
-def join_bits(code: HalfColumn, rest: HalfColumn) -> BitColumn:
-    """The inverse of split_bits."""
-    return (code.astype(np.uint32) << _HALF) | rest
-
-
-def to_values(bits: BitColumn) -> FloatColumn:
-    """The float32 values."""
-    return bits.view(np.float32)
+def to_values(code: CodeColumn, shift: int) -> FloatColumn:
+    """The float32 values of codes."""
+    return (code << np.uint32(shift)).view(np.float32)

@@ -7,8 +7,9 @@ length of its run.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import duckdb
 import numpy as np
@@ -21,72 +22,66 @@ _BEFORE = 10
 _AFTER = 6
 
 _PASSAGES = """
-    SELECT p.run_no, p.passage_no, p.texts, r.run_key
-    FROM (SELECT unnest($1::INTEGER[]) AS run_no, unnest($2::INTEGER[]) AS passage_no) AS w
-    JOIN base.passages AS p USING (run_no, passage_no)
-    JOIN base.runs AS r USING (run_no)
+    SELECT passage_no, run_no, position, texts, run_key
+    FROM base.passages JOIN base.runs USING (run_no)
+    WHERE passage_no IN (SELECT unnest(?::INTEGER[]))
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where a feature fired and how strongly, as columns of one length."""
+    """Tokens on which a feature fired and how strongly, as columns of one length."""
 
-    run_no: IndexColumn
-    position: IndexColumn
+    token_no: IndexColumn
     value: FloatColumn
 
     def __len__(self) -> int:
-        return len(self.run_no)
-
-    def first_of_runs(self) -> Places:
-        """The first place of each run, in the order they have."""
-        _, first = np.unique(self.run_no, return_index=True)
-        return self._at(np.sort(first))
-
-    def take(self, count: int) -> Places:
-        """The first so many."""
-        return self._at(np.arange(min(count, len(self))))
-
-    def _at(self, index: np.ndarray) -> Places:
-        return Places(self.run_no[index], self.position[index], self.value[index])
+        return len(self.token_no)
 
 
-def read_contexts(cursor: duckdb.DuckDBPyConnection, places: Places) -> Iterator[Context]:
-    """The contexts of the places, in their order."""
-    spans = [
-        (run_no, position, range(max(position - _BEFORE, 0), position + _AFTER + 1), value)
-        for run_no, position, value in zip(
-            places.run_no.tolist(), places.position.tolist(), places.value.tolist(), strict=True
-        )
-    ]
-    wanted = {
-        (run_no, place // PASSAGE_TOKENS) for run_no, _, span, _ in spans for place in span[::_AFTER]
-    } | {(run_no, span[-1] // PASSAGE_TOKENS) for run_no, _, span, _ in spans}
-    texts: dict[tuple[int, int], Sequence[str]] = {}
-    keys: dict[int, str] = {}
-    if wanted:
-        rows = cursor.execute(_PASSAGES, [list(column) for column in zip(*wanted, strict=True)])
-        for run_no, passage_no, encoded, run_key in rows.fetchall():
-            texts[run_no, passage_no] = json.loads(encoded)
-            keys[run_no] = run_key
-    for run_no, position, span, value in spans:
-        pieces = [_text(texts, run_no, place) for place in span]
-        here = position - span.start
-        before, after = "".join(pieces[:here]), "".join(pieces[here + 1 :])
-        yield Context(keys[run_no], position, value, before, pieces[here], after)
+class _Passage(NamedTuple):
+    run_no: int
+    position: int
+    texts: list[str]
+    run_key: str
 
 
-def fold_contexts(contexts: Iterator[Context], limit: int) -> tuple[Context, ...]:
+def read_contexts(cursor: duckdb.DuckDBPyConnection, places: Places) -> list[Context]:
+    """The contexts of the places, in their order, of each run only the first."""
+    near = [places.token_no + shift for shift in (-_BEFORE, 0, _AFTER)]
+    wanted = np.unique(np.concatenate(near) // PASSAGE_TOKENS)
+    if not len(places):
+        return []
+    rows = cursor.execute(_PASSAGES, [wanted.tolist()]).fetchall()
+    passages = {
+        number: _Passage(run_no, position, json.loads(texts), run_key)
+        for number, run_no, position, texts, run_key in rows
+    }
+    contexts: dict[int, Context] = {}
+    for token_no, value in zip(places.token_no.tolist(), places.value.tolist(), strict=True):
+        passage_no, index = divmod(token_no, PASSAGE_TOKENS)
+        here = passages[passage_no]
+        if here.run_no not in contexts:
+            sides = (passages.get(passage_no + side) for side in (-1, 1))
+            before, after = (
+                side.texts if side and side.run_no == here.run_no else [] for side in sides
+            )
+            texts = before + here.texts + after
+            center = len(before) + index
+            contexts[here.run_no] = Context(
+                here.run_key,
+                here.position + index,
+                value,
+                "".join(texts[max(center - _BEFORE, 0) : center]),
+                texts[center],
+                "".join(texts[center + 1 : center + 1 + _AFTER]),
+            )
+    return list(contexts.values())
+
+
+def fold_contexts(contexts: Sequence[Context], limit: int) -> tuple[Context, ...]:
     """The first so many, of those of equal text only the first."""
     unique: dict[tuple[str, str, str], Context] = {}
     for context in contexts:
         unique.setdefault((context.before, context.text, context.after), context)
     return tuple(unique.values())[: max(limit, 0)]
-
-
-def _text(texts: dict[tuple[int, int], Sequence[str]], run_no: int, position: int) -> str:
-    """The text of a token; nothing beyond the end of the run."""
-    passage_no, index = divmod(position, PASSAGE_TOKENS)
-    passage = texts.get((run_no, passage_no), ())
-    return passage[index] if index < len(passage) else ""

@@ -9,21 +9,24 @@ from __future__ import annotations
 
 import duckdb
 import numpy as np
+import numpy.typing as npt
 
-from store.codes import join_bits, to_values
+from store.codes import CodeColumn, to_values
 from store.connection import Store
 from store.contexts import Places, fold_contexts, read_contexts
 from store.errors import InvalidSpecError
 from store.records import Context, ContextBand, FeatureStats, HistogramBin
 from store.sources import StoredSource, get_source
 
+CountColumn = npt.NDArray[np.int64]
+
 _RUNS_A_CONTEXT = 20
 """Runs looked at for each context wanted, so that duplicates can be folded."""
 _PLACES_A_CONTEXT = 3
 """Places read at first for each context wanted; four times as many while they do not suffice."""
 _MAX_PLACES = 2**18
-_CODES_A_BIN = 32
-"""Upper halves of floats in a bin of a histogram; 128 are a doubling of the value."""
+_BIN_BITS = 21
+"""Low bits of a float32 that values in one bin of a histogram differ in: 23 would be a doubling."""
 
 _TALLY = """
     SELECT coalesce(sum(n_tokens_active), 0)::BIGINT, coalesce(max(max_value), 0),
@@ -31,21 +34,19 @@ _TALLY = """
            (SELECT coalesce(sum(n_tokens), 0) FROM base.runs WHERE source_no = $1),
            (SELECT any_value(text) FROM base.labels
             WHERE source_no = $1 AND feature = $2 AND is_current)
-    FROM base.tallies WHERE source_no = $1 AND feature = $2
+    FROM base.tallies JOIN base.segments USING (segment_no)
+    WHERE source_no = $1 AND feature = $2
 """
-_STRONGEST = """
-    SELECT run_no, position, code, rest FROM base.postings
-    WHERE source_no = ? AND feature = ?
-    ORDER BY code DESC, rest DESC, run_no, position LIMIT ?
+_POSTINGS = """
+    FROM base.postings JOIN base.segments USING (segment_no) WHERE source_no = ? AND feature = ?
 """
-_CODE_COUNTS = """
-    SELECT code, count(*) AS n_tokens_active FROM base.postings
-    WHERE source_no = ? AND feature = ? GROUP BY code ORDER BY code
+_STRONGEST = f"SELECT token_no, code {_POSTINGS} ORDER BY code DESC, token_no LIMIT ?"
+_CODE_COUNTS = f"""
+    SELECT code, count(*) AS n_tokens_active {_POSTINGS} GROUP BY code ORDER BY code
 """
-_SAMPLE = """
-    SELECT run_no, position, code, rest FROM base.postings
-    WHERE source_no = ? AND feature = ? AND code BETWEEN ? AND ?
-    ORDER BY hash(run_no, position), run_no, position LIMIT ?
+_SAMPLE = f"""
+    SELECT token_no, code {_POSTINGS} AND code BETWEEN ? AND ?
+    ORDER BY hash(token_no), token_no LIMIT ?
 """
 
 
@@ -97,13 +98,11 @@ class FeatureRepository:
         """
         n_places = max(limit, 0) * _PLACES_A_CONTEXT
         with self._store.read() as cursor:
-            source_no = _get_source(cursor, source, feature).source_no
+            found = _get_source(cursor, source, feature)
             while True:
-                places = _places(cursor, _STRONGEST, [source_no, feature, n_places])
-                best = places.first_of_runs()
-                contexts = fold_contexts(
-                    read_contexts(cursor, best.take(limit * _RUNS_A_CONTEXT)), limit
-                )
+                places = _places(cursor, found, _STRONGEST, [feature, n_places])
+                best = read_contexts(cursor, places)[: limit * _RUNS_A_CONTEXT]
+                contexts = fold_contexts(best, limit)
                 is_all = len(places) < n_places or n_places >= _MAX_PLACES
                 if len(contexts) >= limit or is_all or len(best) >= limit * _RUNS_A_CONTEXT:
                     return contexts
@@ -130,14 +129,14 @@ class FeatureRepository:
         """
         bands = []
         with self._store.read() as cursor:
-            source_no = _get_source(cursor, source, feature).source_no
-            counts = _code_counts(cursor, source_no, feature)
-            for low, high, n_active in reversed(_bands(*counts, max(n_bands, 1))):
-                wanted = [source_no, feature, low, high, per_band * _PLACES_A_CONTEXT]
-                places = _places(cursor, _SAMPLE, wanted).first_of_runs()
+            found = _get_source(cursor, source, feature)
+            counts = _code_counts(cursor, found, feature)
+            for codes, n_active in reversed(_bands(*counts, max(n_bands, 1))):
+                wanted = [feature, *codes.tolist(), per_band * _PLACES_A_CONTEXT]
+                places = _places(cursor, found, _SAMPLE, wanted)
                 contexts = fold_contexts(read_contexts(cursor, places), per_band)
-                edges = to_values(np.array([low << 16, (high << 16) | 0xFFFF], np.uint32))
-                bands.append(ContextBand(float(edges[0]), float(edges[1]), n_active, contexts))
+                low, high = to_values(codes, found.code_shift).tolist()
+                bands.append(ContextBand(low, high, n_active, contexts))
         return tuple(bands)
 
     def get_feature_histogram(self, source: str, feature: int) -> tuple[HistogramBin, ...]:
@@ -151,17 +150,17 @@ class FeatureRepository:
             InvalidSpecError: if the source has no such feature.
         """
         with self._store.read() as cursor:
-            source_no = _get_source(cursor, source, feature).source_no
-            codes, counts = _code_counts(cursor, source_no, feature)
+            found = _get_source(cursor, source, feature)
+            codes, counts = _code_counts(cursor, found, feature)
         if not len(codes):
             return ()
-        first = int(codes[0]) // _CODES_A_BIN
-        heights = np.bincount(codes.astype(np.int64) // _CODES_A_BIN - first, weights=counts)
-        edges = np.arange(first, first + len(heights) + 1, dtype=np.uint32) * _CODES_A_BIN
-        values = to_values(edges << 16).tolist()
+        shift = _BIN_BITS - found.code_shift
+        first = int(codes[0]) >> shift
+        heights = np.bincount((codes >> shift) - first, weights=counts)
+        edges = to_values(np.arange(len(heights) + 1, dtype=np.uint32) + np.uint32(first), _BIN_BITS)
         return tuple(
-            HistogramBin(values[index], values[index + 1], int(height))
-            for index, height in enumerate(heights)
+            HistogramBin(low, high, int(height))
+            for low, high, height in zip(edges[:-1].tolist(), edges[1:].tolist(), heights, strict=True)
         )
 
 
@@ -176,27 +175,29 @@ def _get_source(cursor: duckdb.DuckDBPyConnection, source: str, feature: int) ->
     return found
 
 
-def _places(cursor: duckdb.DuckDBPyConnection, sql: str, values: list[int]) -> Places:
-    table = cursor.sql(sql, params=values).to_arrow_table()
-    run_no, position, code, rest = (column.to_numpy() for column in table.columns)
-    return Places(run_no, position, to_values(join_bits(code, rest)))
+def _places(
+    cursor: duckdb.DuckDBPyConnection, source: StoredSource, sql: str, values: list[int]
+) -> Places:
+    table = cursor.sql(sql, params=[source.source_no, *values]).to_arrow_table()
+    token_no, code = (column.to_numpy() for column in table.columns)
+    return Places(token_no, to_values(code, source.code_shift))
 
 
 def _code_counts(
-    cursor: duckdb.DuckDBPyConnection, source_no: int, feature: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Upper halves of the feature's values, rising, and how often each occurs."""
-    table = cursor.sql(_CODE_COUNTS, params=[source_no, feature]).to_arrow_table()
+    cursor: duckdb.DuckDBPyConnection, source: StoredSource, feature: int
+) -> tuple[CodeColumn, CountColumn]:
+    """Codes of the feature's values, rising, and how often each occurs."""
+    table = cursor.sql(_CODE_COUNTS, params=[source.source_no, feature]).to_arrow_table()
     return table.column(0).to_numpy(), table.column(1).to_numpy()
 
 
-def _bands(codes: np.ndarray, counts: np.ndarray, n_bands: int) -> list[tuple[int, int, int]]:
+def _bands(codes: CodeColumn, counts: CountColumn, n_bands: int) -> list[tuple[CodeColumn, int]]:
     """Smallest and largest code, and number of tokens, of bands of about equal numbers."""
     if not len(codes):
         return []
     up_to = np.cumsum(counts)
-    band = np.ceil(up_to / up_to[-1] * n_bands).astype(np.int64)
+    band = -(-up_to * n_bands // up_to[-1])
     return [
-        (int(codes[inside][0]), int(codes[inside][-1]), int(counts[inside].sum()))
+        (codes[inside][[0, -1]], int(counts[inside].sum()))
         for inside in (band == number for number in np.unique(band))
     ]

@@ -13,10 +13,10 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from store.codes import split_bits, to_bits
-from store.ordering import IndexColumn, expand, transpose
+from store.codes import to_codes
+from store.ordering import IndexColumn, Transposed, expand, transpose
 from store.records import Activations, Run, TokenColumns
-from store.rows import passages_table, runs_table, tokens_table
+from store.rows import PASSAGE_TOKENS, passages_table, runs_table, tokens_table
 from store.segments import (
     Postings,
     Segment,
@@ -25,7 +25,7 @@ from store.segments import (
     insert_segment,
     next_segment_no,
 )
-from store.specs import SourceSpec
+from store.sources import StoredSource
 
 _INSERTS = {
     "incoming_runs": "INSERT INTO base.runs SELECT * FROM incoming_runs",
@@ -33,7 +33,7 @@ _INSERTS = {
     "incoming_passages": "INSERT INTO base.passages SELECT * FROM incoming_passages",
     "incoming_activations": "INSERT INTO base.activations SELECT * FROM incoming_activations",
 }
-_WORD = 32
+_WORD = np.uint64(32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +45,37 @@ class CheckedRun:
     activations: Activations
 
 
+@dataclass(frozen=True, slots=True)
+class TokenPlaces:
+    """Of each token of some runs, one after the other: its run, counted from 0, and its places."""
+
+    run: IndexColumn
+    position: IndexColumn
+    token_no: IndexColumn
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """What numbers runs get: their own from first_run_no on, and their passages'."""
+
+    first_run_no: int
+    first_passage_no: int
+    n_tokens: Sequence[int]
+
+    def tokens(self) -> TokenPlaces:
+        """Where each of their tokens is."""
+        counts = np.array(self.n_tokens, np.int32)
+        run = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+        position = np.arange(len(run), dtype=np.int32) - (np.cumsum(counts) - counts)[run]
+        n_passages = -(-counts // PASSAGE_TOKENS)
+        first_passage = self.first_passage_no + np.cumsum(n_passages) - n_passages
+        token_no = first_passage[run] * PASSAGE_TOKENS + position
+        return TokenPlaces(run, position.astype(np.int32), token_no.astype(np.int32))
+
+
 def insert_all(
     cursor: duckdb.DuckDBPyConnection,
-    source: SourceSpec,
-    source_no: int,
+    source: StoredSource,
     first_run_no: int,
     runs: Sequence[CheckedRun],
 ) -> None:
@@ -60,80 +87,72 @@ def insert_all(
     run_nos = range(first_run_no, first_run_no + len(runs))
     tokens = [item.tokens for item in runs]
     n_tokens = [len(item) for item in tokens]
+    [(passage_no,)] = cursor.execute(
+        "SELECT coalesce(max(passage_no), 0) + 1 FROM base.passages"
+    ).fetchall()
     tables = {
-        "incoming_runs": runs_table(run_nos, source_no, [item.run for item in runs], n_tokens),
+        "incoming_runs": runs_table(run_nos, source.source_no, [r.run for r in runs], n_tokens),
         "incoming_tokens": tokens_table(run_nos, tokens),
-        "incoming_passages": passages_table(run_nos, tokens),
+        "incoming_passages": passages_table(passage_no, run_nos, tokens),
     }
     for name, table in tables.items():
         insert_arrow(cursor, name, table, _INSERTS[name], ())
     activations = [item.activations for item in runs]
     if any(len(item) for item in activations):
-        dtype = source.model.dtype
-        insert_activations(
-            cursor, source_no, source.d_sae, dtype, first_run_no, n_tokens, activations
-        )
+        numbers = Numbers(first_run_no, passage_no, n_tokens)
+        insert_activations(cursor, source, numbers, activations)
 
 
 def insert_activations(
     cursor: duckdb.DuckDBPyConnection,
-    source_no: int,
-    d_sae: int,
-    dtype: str,
-    first_run_no: int,
-    n_tokens: Sequence[int],
+    source: StoredSource,
+    numbers: Numbers,
     activations: Sequence[Activations],
 ) -> None:
-    """Writes the activations of runs with numbers from first_run_no on, in both orders."""
-    postings = _postings(d_sae, dtype, first_run_no, n_tokens, activations)
-    table = _by_run(postings, first_run_no, len(activations))
-    insert_arrow(cursor, "incoming_activations", table, _INSERTS["incoming_activations"], ())
-    segment_no = next_segment_no(cursor)
-    insert_part(cursor, segment_no, source_no, postings)
-    insert_segment(cursor, Segment(segment_no, source_no, len(postings)))
-
-
-def _postings(
-    d_sae: int,
-    dtype: str,
-    first_run_no: int,
-    n_tokens: Sequence[int],
-    activations: Sequence[Activations],
-) -> Postings:
-    """All activations ordered by feature, run and position."""
-    run_of_token = np.repeat(np.arange(len(n_tokens), dtype=np.int32), n_tokens)
-    position_of_token = np.concatenate([np.arange(count, dtype=np.int32) for count in n_tokens])
+    """Writes the activations of runs, of which there are some, in both orders."""
+    place_of_token = numbers.tokens()
     counts = [
         np.bincount(item.position, minlength=count)
-        for item, count in zip(activations, n_tokens, strict=True)
+        for item, count in zip(activations, numbers.n_tokens, strict=True)
     ]
-    row_starts = np.zeros(len(run_of_token) + 1, np.int32)
-    np.cumsum(np.concatenate(counts), out=row_starts[1:])
+    starts = np.zeros(len(place_of_token.run) + 1, np.int32)
+    np.cumsum(np.concatenate(counts), out=starts[1:])
     feature = np.concatenate([item.feature for item in activations])
-    bits = to_bits(np.concatenate([item.value for item in activations]), dtype)
-    starts, token, ordered = transpose(row_starts, feature, bits, d_sae)
-    run_no = run_of_token[token] + np.int32(first_run_no)
-    return Postings(0, starts, run_no, position_of_token[token], ordered.astype(np.uint32))
+    value = np.concatenate([item.value for item in activations])
+    code = to_codes(value, source.code_shift)
+    by_feature = transpose(starts, feature, code, source.d_sae)
+    table = _by_run(by_feature, place_of_token, numbers.first_run_no, len(activations))
+    insert_arrow(cursor, "incoming_activations", table, _INSERTS["incoming_activations"], ())
+    postings = Postings(
+        first_feature=0,
+        starts=by_feature.starts,
+        token_no=place_of_token.token_no[by_feature.row],
+        code=by_feature.payload,
+        shift=source.code_shift,
+    )
+    segment_no = next_segment_no(cursor)
+    insert_part(cursor, segment_no, postings)
+    insert_segment(cursor, Segment(segment_no, source.source_no, len(postings)))
 
 
-def _by_run(postings: Postings, first_run_no: int, n_runs: int) -> pa.Table:
-    """The same activations ordered by run, feature and position."""
+def _by_run(
+    by_feature: Transposed[np.uint32], places: TokenPlaces, first_run_no: int, n_runs: int
+) -> pa.Table:
+    """Cells ordered by feature and token, ordered by run, feature and position."""
+    position, code = places.position[by_feature.row], by_feature.payload
     if n_runs == 1:
-        feature = expand(postings.starts)
-        run_no, position, bits = postings.run_no, postings.position, postings.bits
+        run = np.zeros(len(code), np.int32)
+        feature = expand(by_feature.starts)
     else:
-        packed = (postings.position.astype(np.uint64) << _WORD) | postings.bits
-        run = postings.run_no - np.int32(first_run_no)
-        starts, feature, cells = transpose(postings.starts, run, packed, n_runs)
-        run_no = expand(starts) + np.int32(first_run_no)
-        position = (cells >> np.uint64(_WORD)).astype(np.int32)
-        bits = cells.astype(np.uint32)
-    code, rest = split_bits(bits)
-    columns: dict[str, IndexColumn | np.ndarray] = {
-        "run_no": run_no,
-        "feature": feature,
-        "position": position,
-        "code": code,
-        "rest": rest,
-    }
-    return pa.table(columns)
+        packed = (position.astype(np.uint64) << _WORD) | code
+        runs = transpose(by_feature.starts, places.run[by_feature.row], packed, n_runs)
+        run, feature = expand(runs.starts), runs.row
+        position, code = (runs.payload >> _WORD).astype(np.int32), runs.payload.astype(np.uint32)
+    return pa.table(
+        {
+            "run_no": run + np.int32(first_run_no),
+            "feature": feature,
+            "position": position,
+            "code": code,
+        }
+    )

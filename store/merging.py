@@ -13,9 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 import duckdb
 import numpy as np
 
-from store.codes import join_bits
 from store.connection import Store
-from store.ordering import stable_order
+from store.ordering import transpose
 from store.segments import (
     Postings,
     Segment,
@@ -41,6 +40,7 @@ MAX_SEGMENT = 2**27
 MAX_PENDING = 3 * FAN_IN
 """Segments of one source and class above which writing waits for merging."""
 
+_WORD = np.uint64(32)
 _PART_ROWS = 2**22
 """Activations that a merge holds in memory at once, some 50 bytes each."""
 
@@ -106,13 +106,16 @@ def merge(
     source_no = segments[0].source_no
     try:
         with store.rewrite() as cursor:
+            [(shift,)] = cursor.execute(
+                "SELECT code_shift FROM base.sources WHERE source_no = ?", [source_no]
+            ).fetchall()
             merged_no = next_segment_no(cursor)
             n_activations = 0
             for first, last in _stretches(cursor, segment_nos):
                 if is_stopped():
                     raise _StoppedError
-                part = _read_part(cursor, segment_nos, first, last)
-                insert_part(cursor, merged_no, source_no, part)
+                part = _read_part(cursor, segment_nos, first, last, shift)
+                insert_part(cursor, merged_no, part)
                 n_activations += len(part)
             delete_segments(cursor, segment_nos)
             insert_segment(cursor, Segment(merged_no, source_no, n_activations))
@@ -147,23 +150,24 @@ def _stretches(
 
 
 def _read_part(
-    cursor: duckdb.DuckDBPyConnection, segment_nos: Sequence[int], first: int, last: int
+    cursor: duckdb.DuckDBPyConnection, segment_nos: Sequence[int], first: int, last: int, shift: int
 ) -> Postings:
-    """The postings of features first to last, ordered by feature; by run where segments are."""
+    """The postings of features first to last, ordered by feature, and as they lie within one."""
     table = cursor.sql(
         """
-        SELECT feature, run_no, position, code, rest FROM base.postings
+        SELECT feature, token_no, code FROM base.postings
         WHERE segment_no IN (SELECT unnest(?::INTEGER[])) AND feature BETWEEN ? AND ?
         """,
         params=[list(segment_nos), first, last],
     ).to_arrow_table()
-    columns = {name: table.column(name).to_numpy() for name in table.column_names}
-    key = columns["feature"] - np.int32(first)
-    n_features = last - first + 1
-    order = stable_order(key, n_features)
-    starts = np.zeros(n_features + 1, np.int32)
-    np.cumsum(np.bincount(key, minlength=n_features), out=starts[1:])
-    bits = join_bits(columns["code"], columns["rest"])
+    feature, token_no, code = (column.to_numpy() for column in table.columns)
+    packed = (token_no.astype(np.uint64) << _WORD) | code
+    rows = np.arange(len(packed) + 1, dtype=np.int32)
+    ordered = transpose(rows, feature - np.int32(first), packed, last - first + 1)
     return Postings(
-        first, starts, columns["run_no"][order], columns["position"][order], bits[order]
+        first_feature=first,
+        starts=ordered.starts,
+        token_no=(ordered.payload >> _WORD).astype(np.int32),
+        code=ordered.payload.astype(np.uint32),
+        shift=shift,
     )

@@ -6,7 +6,7 @@ takes a fifth of the time of comparing them.
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ Payload = TypeVar("Payload", bound=np.generic)
 IndexColumn = npt.NDArray[np.int32]
 
 
-class Transposed(NamedTuple):
+class Transposed(NamedTuple, Generic[Payload]):
     """Cells ordered by (column, row).
 
     Attributes:
@@ -27,7 +27,7 @@ class Transposed(NamedTuple):
 
     starts: IndexColumn
     row: IndexColumn
-    payload: npt.NDArray[np.generic]
+    payload: npt.NDArray[Payload]
 
 
 def transpose(
@@ -35,7 +35,7 @@ def transpose(
     column: IndexColumn,
     payload: npt.NDArray[Payload],
     n_columns: int,
-) -> Transposed:
+) -> Transposed[Payload]:
     """Orders cells, given in the order of their rows, by column.
 
     Args:

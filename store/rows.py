@@ -16,21 +16,19 @@ import numpy as np
 import pyarrow as pa
 
 from store.errors import InvalidSpecError
-from store.codes import join_bits, to_values
+from store.codes import to_values
 from store.ordering import stable_order
 from store.records import Activations, BoolColumn, IntColumn, Run, Token, TokenColumns
 from store.specs import Message, SourceSpec
 
-PASSAGE_TOKENS = 256
-"""Tokens whose texts lie in one row of passages; part of the layout."""
+PASSAGE_TOKENS = 64
+"""Tokens of a passage; part of the layout."""
 
 RUN_COLUMNS = tuple(item.name for item in fields(Run) if item.name != "hits")
 """Fields of a Run that are stored with it, in their order."""
 
 TOKEN_COLUMNS = tuple(item.name for item in fields(Token))
 """Fields of a Token, in their order."""
-
-_PASSAGE_TYPES = {"run_no": pa.int32(), "passage_no": pa.int32(), "texts": pa.string()}
 
 _RUN_SCHEMA = pa.schema(
     {
@@ -105,18 +103,22 @@ def tokens_table(run_nos: Sequence[int], runs: Sequence[TokenColumns]) -> pa.Tab
     return pa.table(columns)
 
 
-def passages_table(run_nos: Sequence[int], runs: Sequence[TokenColumns]) -> pa.Table:
-    """Texts of PASSAGE_TOKENS tokens a row, as a JSON list."""
+def passages_table(
+    first_passage_no: int, run_nos: Sequence[int], runs: Sequence[TokenColumns]
+) -> pa.Table:
+    """PASSAGE_TOKENS tokens a row, run by run, their texts as a JSON list."""
     rows = [
-        (run_no, number, _json_list(tokens.text[start : start + PASSAGE_TOKENS]))
+        (run_no, start, _json_list(tokens.text[start : start + PASSAGE_TOKENS]))
         for run_no, tokens in zip(run_nos, runs, strict=True)
-        for number, start in enumerate(range(0, len(tokens), PASSAGE_TOKENS))
+        for start in range(0, len(tokens), PASSAGE_TOKENS)
     ]
-    columns = zip(*rows, strict=True)
+    run_no, position, texts = zip(*rows, strict=True)
     return pa.table(
         {
-            name: pa.array(column, kind)
-            for (name, kind), column in zip(_PASSAGE_TYPES.items(), columns, strict=True)
+            "passage_no": np.arange(len(rows), dtype=np.int32) + np.int32(first_passage_no),
+            "run_no": pa.array(run_no, pa.int32()),
+            "position": pa.array(position, pa.int32()),
+            "texts": pa.array(texts, pa.string()),
         }
     )
 
@@ -143,15 +145,14 @@ def runs_table(
     return pa.Table.from_pylist(rows, schema=_RUN_SCHEMA)
 
 
-def to_activations(table: pa.Table, n_tokens: int) -> Activations:
+def to_activations(table: pa.Table, n_tokens: int, shift: int) -> Activations:
     """Activations of one run, read in the order of their features, in that of their positions."""
     columns = {name: table.column(name).to_numpy() for name in table.column_names}
     order = stable_order(columns["position"], n_tokens)
-    bits = join_bits(columns["code"], columns["rest"])
     return Activations(
         position=columns["position"][order],
         feature=columns["feature"][order],
-        value=to_values(bits[order]),
+        value=to_values(columns["code"][order], shift),
     )
 
 

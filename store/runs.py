@@ -27,6 +27,7 @@ from store.records import (
     WholeRun,
 )
 from store.rows import TOKEN_COLUMNS, check_run, to_run, to_token_columns, to_utc
+from store.sources import ensure_source
 from store.specs import SourceSpec, is_storable
 
 MAX_AT_ONCE = 2**23
@@ -92,9 +93,11 @@ class RunRepository:
                 if not checked:
                     return 0
                 new = list(reversed(checked.values()))
-                run_no = _next_no(cursor, "SELECT max(run_no) FROM base.runs")
-                source_no = _source_no(cursor, source, new[0].run.created_at)
-                insert_all(cursor, source, source_no, run_no, new)
+                [(run_no,)] = cursor.execute(
+                    "SELECT coalesce(max(run_no), 0) + 1 FROM base.runs"
+                ).fetchall()
+                stored = ensure_source(cursor, source, new[0].run.created_at)
+                insert_all(cursor, stored, run_no, new)
         except UnicodeEncodeError as error:
             raise InvalidSpecError("text", "A text of the run is not valid Unicode.") from error
         request_merging(self._store)
@@ -244,41 +247,3 @@ def _run_no(cursor: duckdb.DuckDBPyConnection, run_key: str) -> int | None:
     # to the end: a result that is still open keeps the cursor from registering tables
     rows = cursor.execute("SELECT run_no FROM base.runs WHERE run_key = ?", [run_key]).fetchall()
     return int(rows[0][0]) if rows else None
-
-
-def _next_no(cursor: duckdb.DuckDBPyConnection, select_max: str) -> int:
-    """One above the highest number; one write at a time, so nobody else takes it."""
-    [(highest,)] = cursor.execute(select_max).fetchall()
-    return 1 if highest is None else int(highest) + 1
-
-
-def _source_no(cursor: duckdb.DuckDBPyConnection, source: SourceSpec, made_at: datetime) -> int:
-    """The number of the source's row, which is made if it is missing."""
-    identity = source_id(source)
-    rows = cursor.execute(
-        "SELECT source_no FROM base.sources WHERE source_id = ?", [identity]
-    ).fetchall()
-    if rows:
-        return int(rows[0][0])
-    source_no = _next_no(cursor, "SELECT max(source_no) FROM base.sources")
-    cursor.execute(
-        f"INSERT INTO base.sources VALUES ({', '.join('?' * 15)})",
-        [
-            source_no,
-            identity,
-            source.name,
-            source.model.repo_id,
-            source.model.revision,
-            source.sae_id,
-            source.sae_revision,
-            source.hook_name,
-            source.layer,
-            source.d_in,
-            source.d_sae,
-            source.architecture,
-            source.model.dtype,
-            source.max_active,
-            to_utc(made_at),
-        ],
-    )
-    return source_no

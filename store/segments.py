@@ -14,7 +14,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from store.codes import BitColumn, split_bits, to_values
+from store.codes import CodeColumn, to_values
 from store.ordering import IndexColumn, expand
 
 _BATCH_ROWS = 4 * 122_880
@@ -22,11 +22,11 @@ _BATCH_ROWS = 4 * 122_880
 
 _INSERT_POSTINGS = """
     INSERT INTO base.postings
-    SELECT ?::INTEGER, ?::INTEGER, feature, run_no, position, code, rest FROM incoming_postings
+    SELECT ?::INTEGER, feature, token_no, code FROM incoming_postings
 """
 _INSERT_TALLIES = """
     INSERT INTO base.tallies
-    SELECT ?::INTEGER, ?::INTEGER, feature, n_tokens_active, total, max_value FROM incoming_tallies
+    SELECT ?::INTEGER, feature, n_tokens_active, total, max_value FROM incoming_tallies
 """
 
 
@@ -45,17 +45,18 @@ class Postings:
 
     Attributes:
         starts: int32; those of feature first_feature + i are starts[i]:starts[i + 1].
-        run_no: int32, of each activation, as are the next two.
+        token_no: int32, of each activation, as is its code.
+        shift: of the codes.
     """
 
     first_feature: int
     starts: IndexColumn
-    run_no: IndexColumn
-    position: IndexColumn
-    bits: BitColumn
+    token_no: IndexColumn
+    code: CodeColumn
+    shift: int
 
     def __len__(self) -> int:
-        return len(self.bits)
+        return len(self.code)
 
 
 def list_segments(cursor: duckdb.DuckDBPyConnection) -> tuple[Segment, ...]:
@@ -80,24 +81,14 @@ def insert_segment(cursor: duckdb.DuckDBPyConnection, segment: Segment) -> None:
     )
 
 
-def insert_part(
-    cursor: duckdb.DuckDBPyConnection, segment_no: int, source_no: int, part: Postings
-) -> None:
+def insert_part(cursor: duckdb.DuckDBPyConnection, segment_no: int, part: Postings) -> None:
     """Writes postings and tallies of a stretch of features; parts come in order of features."""
     if not len(part):
         return
-    numbers = [segment_no, source_no]
     feature = expand(part.starts) + np.int32(part.first_feature)
-    code, rest = split_bits(part.bits)
-    columns = {
-        "feature": feature,
-        "run_no": part.run_no,
-        "position": part.position,
-        "code": code,
-        "rest": rest,
-    }
-    insert_arrow(cursor, "incoming_postings", pa.table(columns), _INSERT_POSTINGS, numbers)
-    insert_arrow(cursor, "incoming_tallies", _tallies_table(part), _INSERT_TALLIES, numbers)
+    postings = pa.table({"feature": feature, "token_no": part.token_no, "code": part.code})
+    insert_arrow(cursor, "incoming_postings", postings, _INSERT_POSTINGS, [segment_no])
+    insert_arrow(cursor, "incoming_tallies", _tallies_table(part), _INSERT_TALLIES, [segment_no])
 
 
 def insert_arrow(
@@ -130,7 +121,7 @@ def _tallies_table(part: Postings) -> pa.Table:
         {
             "feature": (present + part.first_feature).astype(np.int32),
             "n_tokens_active": count[present],
-            "total": np.add.reduceat(to_values(part.bits).astype(np.float64), first),
-            "max_value": to_values(np.maximum.reduceat(part.bits, first)),
+            "total": np.add.reduceat(to_values(part.code, part.shift), first, dtype=np.float64),
+            "max_value": to_values(np.maximum.reduceat(part.code, first), part.shift),
         }
     )

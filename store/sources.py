@@ -1,4 +1,4 @@
-"""Sources by name or id, as links and the command line give them.
+"""Sources by name or id, as links and the command line give them; and their rows.
 
 Invariant: a name means the newest source that has it; an id means exactly one.
 """
@@ -6,11 +6,15 @@ Invariant: a name means the newest source that has it; an id means exactly one.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 import duckdb
 
+from store.codes import code_shift
 from store.errors import SourceNotFoundError
-from store.specs import is_storable
+from store.keys import source_id
+from store.rows import to_utc
+from store.specs import SourceSpec, is_storable
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +24,7 @@ class StoredSource:
     source_no: int
     source_id: str
     d_sae: int
+    code_shift: int
 
 
 def get_source(cursor: duckdb.DuckDBPyConnection, source: str) -> StoredSource:
@@ -31,7 +36,7 @@ def get_source(cursor: duckdb.DuckDBPyConnection, source: str) -> StoredSource:
     if is_storable(source):
         rows = cursor.execute(
             """
-            SELECT source_no, source_id, d_sae FROM base.sources WHERE source_id = $1 OR name = $1
+            SELECT source_no, source_id, d_sae, code_shift FROM base.sources WHERE source_id = $1 OR name = $1
             ORDER BY source_id = $1 DESC, created_at DESC, source_no DESC LIMIT 1
             """,
             [source],
@@ -39,3 +44,44 @@ def get_source(cursor: duckdb.DuckDBPyConnection, source: str) -> StoredSource:
         if rows:
             return StoredSource(*rows[0])
     raise SourceNotFoundError(source)
+
+
+def ensure_source(
+    cursor: duckdb.DuckDBPyConnection, source: SourceSpec, made_at: datetime
+) -> StoredSource:
+    """The source's row, which is made if it is missing.
+
+    Args:
+        cursor: of a writing transaction.
+        source: what it is.
+        made_at: when its first run was computed.
+    """
+    identity, shift = source_id(source), code_shift(source.model.dtype)
+    rows = cursor.execute(
+        "SELECT source_no FROM base.sources WHERE source_id = ?", [identity]
+    ).fetchall()
+    if rows:
+        return StoredSource(rows[0][0], identity, source.d_sae, shift)
+    [(source_no,)] = cursor.execute(
+        "SELECT coalesce(max(source_no), 0) + 1 FROM base.sources"
+    ).fetchall()
+    values = [
+        source_no,
+        identity,
+        source.name,
+        source.model.repo_id,
+        source.model.revision,
+        source.sae_id,
+        source.sae_revision,
+        source.hook_name,
+        source.layer,
+        source.d_in,
+        source.d_sae,
+        source.architecture,
+        source.model.dtype,
+        source.max_active,
+        to_utc(made_at),
+        shift,
+    ]
+    cursor.execute(f"INSERT INTO base.sources VALUES ({', '.join('?' * len(values))})", values)
+    return StoredSource(source_no, identity, source.d_sae, shift)

@@ -1,15 +1,15 @@
 -- Activations twice: by run, and by feature in segments that are merged in the background.
--- A file of version 1 is not changed in place but written anew (see migrations.py), because only a
--- new file can have the smaller blocks in which these narrow columns waste no space.
+-- A file of version 1 is not changed in place but written anew (see rebuild.py), because only a new
+-- file can have the smaller blocks in which these narrow columns waste no space.
 
--- A value is the 32 bits of its float32: `code` the upper 16, `rest` the lower. Positive floats
--- order as these integers do. `rest` is zero, and takes no space, for sources computed in bfloat16.
-CREATE MACRO base.decode(code, rest) AS (
-    (
-        (code >= 128)::INTEGER
-        + ((code & 127)::INTEGER * 65536 + rest::INTEGER) / 8388608::DOUBLE
-    ) * pow(2::DOUBLE, greatest((code >> 7)::INTEGER, 1) - 127)
+-- The float32 of these 32 bits, for values above zero; positive floats order as their bits do.
+CREATE MACRO base.decode(bits) AS (
+    ((bits >= 8388608)::INTEGER + (bits & 8388607) / 8388608::DOUBLE)
+    * pow(2::DOUBLE, greatest(bits >> 23, 1) - 127)
 )::FLOAT;
+
+-- How far a code of the source is shifted to be those bits: 16 where values are kept as bfloat16.
+ALTER TABLE base.sources ADD COLUMN code_shift INTEGER;
 
 DROP TABLE base.activations;
 
@@ -18,8 +18,16 @@ CREATE TABLE base.activations (
     run_no INTEGER NOT NULL,
     feature INTEGER NOT NULL,
     position INTEGER NOT NULL,
-    code USMALLINT NOT NULL,
-    rest USMALLINT NOT NULL
+    code UINTEGER NOT NULL
+);
+
+-- 64 tokens of a run, the last one of it fewer. Passages number the tokens of all runs: token_no is
+-- 64 * passage_no + index in the passage. Texts are a JSON list: what contexts are read from.
+CREATE TABLE base.passages (
+    passage_no INTEGER NOT NULL,
+    run_no INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    texts VARCHAR NOT NULL
 );
 
 CREATE SEQUENCE base.segment_numbers;
@@ -32,30 +40,19 @@ CREATE TABLE base.segments (
     n_activations BIGINT NOT NULL
 );
 
--- Within a segment in the order of feature, run and position.
+-- Within a segment in the order of feature and token.
 CREATE TABLE base.postings (
     segment_no INTEGER NOT NULL,
-    source_no INTEGER NOT NULL,
     feature INTEGER NOT NULL,
-    run_no INTEGER NOT NULL,
-    position INTEGER NOT NULL,
-    code USMALLINT NOT NULL,
-    rest USMALLINT NOT NULL
+    token_no INTEGER NOT NULL,
+    code UINTEGER NOT NULL
 );
 
 -- What a segment says of each of its features: count, sum and maximum of its values.
 CREATE TABLE base.tallies (
     segment_no INTEGER NOT NULL,
-    source_no INTEGER NOT NULL,
     feature INTEGER NOT NULL,
     n_tokens_active INTEGER NOT NULL,
     total DOUBLE NOT NULL,
     max_value FLOAT NOT NULL
-);
-
--- The texts of the tokens again, 256 of a run in a row as a JSON list: what contexts are read from.
-CREATE TABLE base.passages (
-    run_no INTEGER NOT NULL,
-    passage_no INTEGER NOT NULL,
-    texts VARCHAR NOT NULL
 );

@@ -73,7 +73,7 @@ COMMENT ON COLUMN tokens.entropy IS 'Of the distribution that it was drawn from,
 COMMENT ON COLUMN tokens.n_active IS 'Features above zero here, also where fewer are stored.';
 
 CREATE OR REPLACE VIEW activations AS
-SELECT r.run_key, s.source_id, a.position, a.feature, base.decode(a.code, a.rest) AS value
+SELECT r.run_key, s.source_id, a.position, a.feature, base.decode(a.code::BIGINT << s.code_shift) AS value
 FROM base.activations AS a
 JOIN base.runs AS r USING (run_no)
 JOIN base.sources AS s USING (source_no);
@@ -91,7 +91,7 @@ WITH seen AS (
            max(max_value) AS max_value, sum(total) AS total, any_value(label) AS label
     FROM (
         SELECT source_no, feature, n_tokens_active, max_value, total, NULL AS label
-        FROM base.tallies
+        FROM base.tallies JOIN base.segments USING (segment_no)
         UNION ALL
         SELECT source_no, feature, 0, 0, 0, text FROM base.labels WHERE is_current
     )
