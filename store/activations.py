@@ -31,8 +31,10 @@ class ActivationRepository:
         with self._store.read() as cursor:
             # read to the end: a result that is still open keeps the cursor from `sql`
             found = cursor.execute(
-                "SELECT run_no, n_tokens, code_shift FROM base.runs JOIN base.sources USING (source_no)"
-                " WHERE run_key = ?",
+                """
+                SELECT run_no, n_tokens, code_shift
+                FROM base.runs JOIN base.sources USING (source_no) WHERE run_key = ?
+                """,
                 [run_key],
             ).fetchall()
             if not found:

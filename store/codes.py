@@ -32,7 +32,8 @@ def to_codes(value: FloatColumn, shift: int) -> CodeColumn:
     if not shift:
         return bits
     rounded = bits + (np.uint32(0x7FFF) + ((bits >> _ROUNDED_SHIFT) & 1))
-    return np.clip(rounded, _LEAST, _MOST) >> shift
+    bounded: CodeColumn = np.clip(rounded, _LEAST, _MOST)
+    return bounded >> np.uint32(shift)
 
 
 def to_values(code: CodeColumn, shift: int) -> FloatColumn:

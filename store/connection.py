@@ -19,7 +19,8 @@ import duckdb
 
 from store.errors import StoreError, StoreLockedError, StoreUnusableError
 from store.faults import INVALIDATING, disk_full, not_writable, translate
-from store.migrations import migrate
+from store.migrations import REBUILT_FROM, migrate, stored_version
+from store.rebuild import rebuild
 from store.upkeep import Upkeep
 
 _REVIVE_TIMEOUT_S = 10.0
@@ -234,25 +235,17 @@ def _create(path: Path) -> None:
 def _connect(path: Path) -> duckdb.DuckDBPyConnection:
     """Opens the file, shuts off all that SQL could reach outside of it, and migrates it."""
     try:
-        connection = duckdb.connect(
-            str(path),
-            config={
-                "enable_external_access": False,
-                "python_enable_replacements": False,
-                "autoload_known_extensions": False,
-                "autoinstall_known_extensions": False,
-                "allow_community_extensions": False,
-                "memory_limit": f"{_memory_limit_mib()}MiB",
-                "max_temp_directory_size": _SPILL_LIMIT,
-                "default_block_size": BLOCK_BYTES,
-                "threads": max(1, min(os.cpu_count() or 1, 8)),
-            },
-        )
+        connection = _open_locked_down(path)
+        if 0 < stored_version(connection, path) < REBUILT_FROM:
+            connection.execute("CHECKPOINT")
+            connection.close()
+            rebuild(path, BLOCK_BYTES)
+            connection = _open_locked_down(path)
     except duckdb.Error as error:
         raise translate(error, path) from error
+    except OSError as error:
+        raise disk_full(path) from error
     try:
-        connection.execute("SET GLOBAL TimeZone = 'UTC'")
-        connection.execute("SET GLOBAL lock_configuration = true")
         migrate(connection, path)
     except duckdb.Error as error:
         connection.close()
@@ -260,6 +253,26 @@ def _connect(path: Path) -> duckdb.DuckDBPyConnection:
     except BaseException:
         connection.close()
         raise
+    return connection
+
+
+def _open_locked_down(path: Path) -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect(
+        str(path),
+        config={
+            "enable_external_access": False,
+            "python_enable_replacements": False,
+            "autoload_known_extensions": False,
+            "autoinstall_known_extensions": False,
+            "allow_community_extensions": False,
+            "memory_limit": f"{_memory_limit_mib()}MiB",
+            "max_temp_directory_size": _SPILL_LIMIT,
+            "default_block_size": BLOCK_BYTES,
+            "threads": max(1, min(os.cpu_count() or 1, 8)),
+        },
+    )
+    connection.execute("SET GLOBAL TimeZone = 'UTC'")
+    connection.execute("SET GLOBAL lock_configuration = true")
     return connection
 
 

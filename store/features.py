@@ -157,10 +157,14 @@ class FeatureRepository:
         shift = _BIN_BITS - found.code_shift
         first = int(codes[0]) >> shift
         heights = np.bincount((codes >> shift) - first, weights=counts)
-        edges = to_values(np.arange(len(heights) + 1, dtype=np.uint32) + np.uint32(first), _BIN_BITS)
+        edges = to_values(
+            np.arange(len(heights) + 1, dtype=np.uint32) + np.uint32(first), _BIN_BITS
+        )
         return tuple(
             HistogramBin(low, high, int(height))
-            for low, high, height in zip(edges[:-1].tolist(), edges[1:].tolist(), heights, strict=True)
+            for low, high, height in zip(
+                edges[:-1].tolist(), edges[1:].tolist(), heights, strict=True
+            )
         )
 
 

@@ -56,9 +56,9 @@ class TokenPlaces:
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """What numbers runs get: their own from first_run_no on, and their passages'."""
+    """What numbers runs have: their own, and their passages', from the first on."""
 
-    first_run_no: int
+    run_nos: Sequence[int]
     first_passage_no: int
     n_tokens: Sequence[int]
 
@@ -87,20 +87,37 @@ def insert_all(
     run_nos = range(first_run_no, first_run_no + len(runs))
     tokens = [item.tokens for item in runs]
     n_tokens = [len(item) for item in tokens]
-    [(passage_no,)] = cursor.execute(
-        "SELECT coalesce(max(passage_no), 0) + 1 FROM base.passages"
-    ).fetchall()
+    passage_no = next_passage_no(cursor)
     tables = {
         "incoming_runs": runs_table(run_nos, source.source_no, [r.run for r in runs], n_tokens),
         "incoming_tokens": tokens_table(run_nos, tokens),
-        "incoming_passages": passages_table(passage_no, run_nos, tokens),
     }
     for name, table in tables.items():
         insert_arrow(cursor, name, table, _INSERTS[name], ())
+    insert_passages(cursor, passage_no, run_nos, [item.text for item in tokens])
     activations = [item.activations for item in runs]
     if any(len(item) for item in activations):
-        numbers = Numbers(first_run_no, passage_no, n_tokens)
+        numbers = Numbers(run_nos, passage_no, n_tokens)
         insert_activations(cursor, source, numbers, activations)
+
+
+def next_passage_no(cursor: duckdb.DuckDBPyConnection) -> int:
+    """One above the highest; one write at a time, so nobody else takes it."""
+    [(number,)] = cursor.execute(
+        "SELECT coalesce(max(passage_no), 0) + 1 FROM base.passages"
+    ).fetchall()
+    return int(number)
+
+
+def insert_passages(
+    cursor: duckdb.DuckDBPyConnection,
+    passage_no: int,
+    run_nos: Sequence[int],
+    texts: Sequence[Sequence[str]],
+) -> None:
+    """Writes the texts of tokens of runs, numbered from passage_no on."""
+    table = passages_table(passage_no, run_nos, texts)
+    insert_arrow(cursor, "incoming_passages", table, _INSERTS["incoming_passages"], ())
 
 
 def insert_activations(
@@ -121,7 +138,7 @@ def insert_activations(
     value = np.concatenate([item.value for item in activations])
     code = to_codes(value, source.code_shift)
     by_feature = transpose(starts, feature, code, source.d_sae)
-    table = _by_run(by_feature, place_of_token, numbers.first_run_no, len(activations))
+    table = _by_run(by_feature, place_of_token, np.array(numbers.run_nos, np.int32))
     insert_arrow(cursor, "incoming_activations", table, _INSERTS["incoming_activations"], ())
     postings = Postings(
         first_feature=0,
@@ -136,21 +153,21 @@ def insert_activations(
 
 
 def _by_run(
-    by_feature: Transposed[np.uint32], places: TokenPlaces, first_run_no: int, n_runs: int
+    by_feature: Transposed[np.uint32], places: TokenPlaces, run_nos: IndexColumn
 ) -> pa.Table:
     """Cells ordered by feature and token, ordered by run, feature and position."""
     position, code = places.position[by_feature.row], by_feature.payload
-    if n_runs == 1:
+    if len(run_nos) == 1:
         run = np.zeros(len(code), np.int32)
         feature = expand(by_feature.starts)
     else:
         packed = (position.astype(np.uint64) << _WORD) | code
-        runs = transpose(by_feature.starts, places.run[by_feature.row], packed, n_runs)
+        runs = transpose(by_feature.starts, places.run[by_feature.row], packed, len(run_nos))
         run, feature = expand(runs.starts), runs.row
         position, code = (runs.payload >> _WORD).astype(np.int32), runs.payload.astype(np.uint32)
     return pa.table(
         {
-            "run_no": run + np.int32(first_run_no),
+            "run_no": run_nos[run],
             "feature": feature,
             "position": position,
             "code": code,

@@ -1,13 +1,13 @@
 """Merging segments in the background, so that a feature lies in few places however much is stored.
 
-Invariant: a merge writes the union of its segments as one and deletes them, in one transaction:
-before, during and after it every read gives the same. A merge that is stopped, or killed, leaves
-the segments as they were.
+Invariant: a merge moves stretches of features out of some segments into a new one, each stretch in
+a transaction of its own: before, during and after it every read gives the same, and no more disk is
+needed than one stretch takes. A merge that is stopped, or killed, leaves segments that together
+hold what they held; they are merged another time.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
 
 import duckdb
@@ -18,7 +18,8 @@ from store.ordering import transpose
 from store.segments import (
     Postings,
     Segment,
-    delete_segments,
+    count_segments,
+    delete_part,
     insert_part,
     insert_segment,
     list_segments,
@@ -61,7 +62,9 @@ def choose(segments: Sequence[Segment], n_waiting: int = FAN_IN) -> tuple[Segmen
         if group == 0:
             total = sum(segment.n_activations for segment in members)
             enough = MAX_SMALL * n_waiting // FAN_IN
-            if len(members) > enough or (len(members) > 1 and total >= _CLASS_SIZES[0] * n_waiting // FAN_IN):
+            if len(members) > enough or (
+                len(members) > 1 and total >= _CLASS_SIZES[0] * n_waiting // FAN_IN
+            ):
                 return tuple(members)
         elif len(members) >= n_waiting and group < len(_CLASS_SIZES):
             oldest = members[:FAN_IN]
@@ -101,31 +104,25 @@ def merge_all(store: Store, is_stopped: Callable[[], bool] = lambda: False) -> i
 def merge(
     store: Store, segments: Sequence[Segment], is_stopped: Callable[[], bool] = lambda: False
 ) -> bool:
-    """Replaces segments of one source by one; False if it was stopped before."""
+    """Replaces segments of one source by one; False if it was stopped before it was done."""
     segment_nos = [segment.segment_no for segment in segments]
-    source_no = segments[0].source_no
-    try:
+    with store.rewrite() as cursor:
+        [(shift,)] = cursor.execute(
+            "SELECT code_shift FROM base.sources WHERE source_no = ?", [segments[0].source_no]
+        ).fetchall()
+        stretches = list(_stretches(cursor, segment_nos))
+        merged = Segment(next_segment_no(cursor), segments[0].source_no, 0)
+    for number, (first, last) in enumerate(stretches):
+        if is_stopped():
+            return False
         with store.rewrite() as cursor:
-            [(shift,)] = cursor.execute(
-                "SELECT code_shift FROM base.sources WHERE source_no = ?", [source_no]
-            ).fetchall()
-            merged_no = next_segment_no(cursor)
-            n_activations = 0
-            for first, last in _stretches(cursor, segment_nos):
-                if is_stopped():
-                    raise _StoppedError
-                part = _read_part(cursor, segment_nos, first, last, shift)
-                insert_part(cursor, merged_no, part)
-                n_activations += len(part)
-            delete_segments(cursor, segment_nos)
-            insert_segment(cursor, Segment(merged_no, source_no, n_activations))
-    except _StoppedError:
-        return False
+            if number == 0:
+                insert_segment(cursor, merged)
+            part = _read_part(cursor, segment_nos, first, last, shift)
+            insert_part(cursor, merged.segment_no, part)
+            delete_part(cursor, segment_nos, first, last)
+            count_segments(cursor, [*segment_nos, merged.segment_no])
     return True
-
-
-class _StoppedError(Exception):
-    """Rolls the transaction of a stopped merge back."""
 
 
 def _stretches(

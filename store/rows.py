@@ -15,10 +15,10 @@ from itertools import chain
 import numpy as np
 import pyarrow as pa
 
-from store.errors import InvalidSpecError
 from store.codes import to_values
+from store.errors import InvalidSpecError
 from store.ordering import stable_order
-from store.records import Activations, BoolColumn, IntColumn, Run, Token, TokenColumns
+from store.records import Activations, IntColumn, Run, Token, TokenColumns
 from store.specs import Message, SourceSpec
 
 PASSAGE_TOKENS = 64
@@ -104,21 +104,21 @@ def tokens_table(run_nos: Sequence[int], runs: Sequence[TokenColumns]) -> pa.Tab
 
 
 def passages_table(
-    first_passage_no: int, run_nos: Sequence[int], runs: Sequence[TokenColumns]
+    first_passage_no: int, run_nos: Sequence[int], texts: Sequence[Sequence[str]]
 ) -> pa.Table:
     """PASSAGE_TOKENS tokens a row, run by run, their texts as a JSON list."""
     rows = [
-        (run_no, start, _json_list(tokens.text[start : start + PASSAGE_TOKENS]))
-        for run_no, tokens in zip(run_nos, runs, strict=True)
-        for start in range(0, len(tokens), PASSAGE_TOKENS)
+        (run_no, start, _json_list(pieces[start : start + PASSAGE_TOKENS]))
+        for run_no, pieces in zip(run_nos, texts, strict=True)
+        for start in range(0, len(pieces), PASSAGE_TOKENS)
     ]
-    run_no, position, texts = zip(*rows, strict=True)
+    run_no, position, encoded = zip(*rows, strict=True)
     return pa.table(
         {
             "passage_no": np.arange(len(rows), dtype=np.int32) + np.int32(first_passage_no),
             "run_no": pa.array(run_no, pa.int32()),
             "position": pa.array(position, pa.int32()),
-            "texts": pa.array(texts, pa.string()),
+            "texts": pa.array(encoded, pa.string()),
         }
     )
 
@@ -208,7 +208,7 @@ def check_run(source: SourceSpec, run: Run, tokens: TokenColumns, activations: A
     # NaN is neither above zero nor below infinity
     if not (value.min() > 0 and value.max() < np.inf):
         raise InvalidSpecError("activations", "An activation is not a finite number above zero.")
-    if not bool(np.all(_is_ordered(position, feature))):
+    if not _is_ordered(position, feature):
         raise InvalidSpecError(
             "activations", "Activations must be ordered by position and feature, each only once."
         )
@@ -216,8 +216,8 @@ def check_run(source: SourceSpec, run: Run, tokens: TokenColumns, activations: A
         raise InvalidSpecError("tokens", "A token has more activations than its n_active says.")
 
 
-def _is_ordered(position: IntColumn, feature: IntColumn) -> BoolColumn:
-    """Of each activation but the first, whether it comes after the one before it."""
+def _is_ordered(position: IntColumn, feature: IntColumn) -> bool:
+    """Whether each activation but the first comes after the one before it."""
     later = position[1:] > position[:-1]
     same = position[1:] == position[:-1]
-    return later | (same & (feature[1:] > feature[:-1]))
+    return bool(np.all(later | (same & (feature[1:] > feature[:-1]))))

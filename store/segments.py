@@ -103,13 +103,30 @@ def insert_arrow(
         cursor.unregister(name)
 
 
-def delete_segments(cursor: duckdb.DuckDBPyConnection, segment_nos: Sequence[int]) -> None:
-    """Takes segments away with all that is in them."""
-    for table in ("postings", "tallies", "segments"):
+def delete_part(
+    cursor: duckdb.DuckDBPyConnection, segment_nos: Sequence[int], first: int, last: int
+) -> None:
+    """Takes the features first to last out of segments; count_segments is to follow."""
+    for table in ("postings", "tallies"):
         cursor.execute(
-            f"DELETE FROM base.{table} WHERE segment_no IN (SELECT unnest(?::INTEGER[]))",
-            [list(segment_nos)],
+            f"DELETE FROM base.{table} WHERE segment_no IN (SELECT unnest(?::INTEGER[]))"
+            " AND feature BETWEEN ? AND ?",
+            [list(segment_nos), first, last],
         )
+
+
+def count_segments(cursor: duckdb.DuckDBPyConnection, segment_nos: Sequence[int]) -> None:
+    """Writes down anew how many activations segments have, and takes empty ones away."""
+    cursor.execute(
+        """
+        UPDATE base.segments SET n_activations = (
+            SELECT coalesce(sum(n_tokens_active), 0) FROM base.tallies
+            WHERE tallies.segment_no = segments.segment_no
+        ) WHERE segment_no IN (SELECT unnest(?::INTEGER[]))
+        """,
+        [list(segment_nos)],
+    )
+    cursor.execute("DELETE FROM base.segments WHERE n_activations = 0")
 
 
 def _tallies_table(part: Postings) -> pa.Table:

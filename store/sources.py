@@ -36,7 +36,8 @@ def get_source(cursor: duckdb.DuckDBPyConnection, source: str) -> StoredSource:
     if is_storable(source):
         rows = cursor.execute(
             """
-            SELECT source_no, source_id, d_sae, code_shift FROM base.sources WHERE source_id = $1 OR name = $1
+            SELECT source_no, source_id, d_sae, code_shift FROM base.sources
+            WHERE source_id = $1 OR name = $1
             ORDER BY source_id = $1 DESC, created_at DESC, source_no DESC LIMIT 1
             """,
             [source],
@@ -85,3 +86,11 @@ def ensure_source(
     ]
     cursor.execute(f"INSERT INTO base.sources VALUES ({', '.join('?' * len(values))})", values)
     return StoredSource(source_no, identity, source.d_sae, shift)
+
+
+def list_sources(cursor: duckdb.DuckDBPyConnection) -> tuple[StoredSource, ...]:
+    """All sources, in the order in which they came."""
+    rows = cursor.execute(
+        "SELECT source_no, source_id, d_sae, code_shift FROM base.sources ORDER BY source_no"
+    ).fetchall()
+    return tuple(StoredSource(*row) for row in rows)
