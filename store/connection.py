@@ -90,6 +90,15 @@ class Store:
                 connection.execute("CHECKPOINT")
             connection.close()
 
+    def checkpoint(self) -> None:
+        """Moves what the write-ahead log holds into the file.
+
+        Raises:
+            StoreError: if that fails; nothing is lost then.
+        """
+        with self._write_lock, self._cursor() as cursor:
+            cursor.execute("CHECKPOINT")
+
     @property
     def data_version(self) -> int:
         """Counts committed writes of this process; a key for caches of what was read."""

@@ -12,10 +12,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import duckdb
-import numpy as np
 
-from store.ordering import IndexColumn
-from store.records import Context, FloatColumn
+from store.records import Context
 from store.rows import PASSAGE_TOKENS
 
 _BEFORE = 10
@@ -23,17 +21,18 @@ _AFTER = 6
 
 _PASSAGES = """
     SELECT passage_no, run_no, position, texts, run_key
-    FROM base.passages JOIN base.runs USING (run_no)
-    WHERE passage_no IN (SELECT unnest(?::INTEGER[]))
+    FROM base.passages
+    JOIN (SELECT unnest(?::INTEGER[]) AS passage_no) USING (passage_no)
+    JOIN base.runs USING (run_no)
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Tokens on which a feature fired and how strongly, as columns of one length."""
+    """Numbers of tokens on which a feature fired, and how strongly it did."""
 
-    token_no: IndexColumn
-    value: FloatColumn
+    token_no: Sequence[int]
+    value: Sequence[float]
 
     def __len__(self) -> int:
         return len(self.token_no)
@@ -48,17 +47,20 @@ class _Passage(NamedTuple):
 
 def read_contexts(cursor: duckdb.DuckDBPyConnection, places: Places) -> list[Context]:
     """The contexts of the places, in their order, of each run only the first."""
-    near = [places.token_no + shift for shift in (-_BEFORE, 0, _AFTER)]
-    wanted = np.unique(np.concatenate(near) // PASSAGE_TOKENS)
     if not len(places):
         return []
-    rows = cursor.execute(_PASSAGES, [wanted.tolist()]).fetchall()
+    wanted = {
+        (token_no + shift) // PASSAGE_TOKENS
+        for token_no in places.token_no
+        for shift in (-_BEFORE, 0, _AFTER)
+    }
+    rows = cursor.execute(_PASSAGES, [list(wanted)]).fetchall()
     passages = {
         number: _Passage(run_no, position, json.loads(texts), run_key)
         for number, run_no, position, texts, run_key in rows
     }
     contexts: dict[int, Context] = {}
-    for token_no, value in zip(places.token_no.tolist(), places.value.tolist(), strict=True):
+    for token_no, value in zip(places.token_no, places.value, strict=True):
         passage_no, index = divmod(token_no, PASSAGE_TOKENS)
         here = passages[passage_no]
         if here.run_no not in contexts:

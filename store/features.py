@@ -30,22 +30,24 @@ _BIN_BITS = 21
 
 _TALLY = """
     SELECT coalesce(sum(n_tokens_active), 0)::BIGINT, coalesce(max(max_value), 0),
-           coalesce(sum(total), 0),
-           (SELECT coalesce(sum(n_tokens), 0) FROM base.runs WHERE source_no = $1),
+           coalesce(sum(total::DOUBLE), 0)
+    FROM base.tallies WHERE slot = ?
+"""
+_OF_SOURCE = """
+    SELECT coalesce(sum(n_tokens), 0)::BIGINT,
            (SELECT any_value(text) FROM base.labels
             WHERE source_no = $1 AND feature = $2 AND is_current)
-    FROM base.tallies JOIN base.segments USING (segment_no)
-    WHERE source_no = $1 AND feature = $2
+    FROM base.runs WHERE source_no = $1
 """
-_POSTINGS = """
-    FROM base.postings JOIN base.segments USING (segment_no) WHERE source_no = ? AND feature = ?
+_STRONGEST = """
+    SELECT token_no, code FROM base.postings WHERE slot = ? ORDER BY code DESC, token_no LIMIT ?
 """
-_STRONGEST = f"SELECT token_no, code {_POSTINGS} ORDER BY code DESC, token_no LIMIT ?"
-_CODE_COUNTS = f"""
-    SELECT code, count(*) AS n_tokens_active {_POSTINGS} GROUP BY code ORDER BY code
+_CODE_COUNTS = """
+    SELECT code, count(*) AS n_tokens_active FROM base.postings WHERE slot = ?
+    GROUP BY code ORDER BY code
 """
-_SAMPLE = f"""
-    SELECT token_no, code {_POSTINGS} AND code BETWEEN ? AND ?
+_SAMPLE = """
+    SELECT token_no, code FROM base.postings WHERE slot = ? AND code BETWEEN ? AND ?
     ORDER BY hash(token_no), token_no LIMIT ?
 """
 
@@ -60,6 +62,7 @@ class FeatureRepository:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._known: dict[str, StoredSource] = {}
 
     def get_feature_stats(self, source: str, feature: int) -> FeatureStats:
         """Statistics of one feature; all zero if it never fired on what is stored.
@@ -69,9 +72,11 @@ class FeatureRepository:
             InvalidSpecError: if the source has no such feature.
         """
         with self._store.read() as cursor:
-            found = _get_source(cursor, source, feature)
-            [row] = cursor.execute(_TALLY, [found.source_no, feature]).fetchall()
-        n_active, max_value, total, n_tokens, label = row
+            found = self._get_source(cursor, source, feature)
+            [(n_active, max_value, total)] = cursor.execute(
+                _TALLY, [found.first_slot + feature]
+            ).fetchall()
+            [(n_tokens, label)] = cursor.execute(_OF_SOURCE, [found.source_no, feature]).fetchall()
         return FeatureStats(
             found.source_id,
             feature,
@@ -98,9 +103,11 @@ class FeatureRepository:
         """
         n_places = max(limit, 0) * _PLACES_A_CONTEXT
         with self._store.read() as cursor:
-            found = _get_source(cursor, source, feature)
+            found = self._get_source(cursor, source, feature)
             while True:
-                places = _places(cursor, found, _STRONGEST, [feature, n_places])
+                places = _places(
+                    cursor, found.code_shift, _STRONGEST, [found.first_slot + feature, n_places]
+                )
                 best = read_contexts(cursor, places)[: limit * _RUNS_A_CONTEXT]
                 contexts = fold_contexts(best, limit)
                 is_all = len(places) < n_places or n_places >= _MAX_PLACES
@@ -129,11 +136,11 @@ class FeatureRepository:
         """
         bands = []
         with self._store.read() as cursor:
-            found = _get_source(cursor, source, feature)
-            counts = _code_counts(cursor, found, feature)
+            found = self._get_source(cursor, source, feature)
+            counts = _code_counts(cursor, found.first_slot + feature)
             for codes, n_active in reversed(_bands(*counts, max(n_bands, 1))):
-                wanted = [feature, *codes.tolist(), per_band * _PLACES_A_CONTEXT]
-                places = _places(cursor, found, _SAMPLE, wanted)
+                wanted = [found.first_slot + feature, *codes.tolist(), per_band * _PLACES_A_CONTEXT]
+                places = _places(cursor, found.code_shift, _SAMPLE, wanted)
                 contexts = fold_contexts(read_contexts(cursor, places), per_band)
                 low, high = to_values(codes, found.code_shift).tolist()
                 bands.append(ContextBand(low, high, n_active, contexts))
@@ -150,8 +157,8 @@ class FeatureRepository:
             InvalidSpecError: if the source has no such feature.
         """
         with self._store.read() as cursor:
-            found = _get_source(cursor, source, feature)
-            codes, counts = _code_counts(cursor, found, feature)
+            found = self._get_source(cursor, source, feature)
+            codes, counts = _code_counts(cursor, found.first_slot + feature)
         if not len(codes):
             return ()
         shift = _BIN_BITS - found.code_shift
@@ -167,31 +174,31 @@ class FeatureRepository:
             )
         )
 
-
-def _get_source(cursor: duckdb.DuckDBPyConnection, source: str, feature: int) -> StoredSource:
-    found = get_source(cursor, source)
-    if not 0 <= feature < found.d_sae:
-        raise InvalidSpecError(
-            "feature",
-            f"The source {source[:80]!r} has no feature {feature}.",
-            f"Its features are 0 to {found.d_sae - 1}.",
-        )
-    return found
-
-
-def _places(
-    cursor: duckdb.DuckDBPyConnection, source: StoredSource, sql: str, values: list[int]
-) -> Places:
-    table = cursor.sql(sql, params=[source.source_no, *values]).to_arrow_table()
-    token_no, code = (column.to_numpy() for column in table.columns)
-    return Places(token_no, to_values(code, source.code_shift))
+    def _get_source(
+        self, cursor: duckdb.DuckDBPyConnection, source: str, feature: int
+    ) -> StoredSource:
+        """The source, looked up once where it is given by its id: that never means another."""
+        found = self._known.get(source) or get_source(cursor, source)
+        if found.source_id == source:
+            self._known[source] = found
+        if not 0 <= feature < found.d_sae:
+            raise InvalidSpecError(
+                "feature",
+                f"The source {source[:80]!r} has no feature {feature}.",
+                f"Its features are 0 to {found.d_sae - 1}.",
+            )
+        return found
 
 
-def _code_counts(
-    cursor: duckdb.DuckDBPyConnection, source: StoredSource, feature: int
-) -> tuple[CodeColumn, CountColumn]:
-    """Codes of the feature's values, rising, and how often each occurs."""
-    table = cursor.sql(_CODE_COUNTS, params=[source.source_no, feature]).to_arrow_table()
+def _places(cursor: duckdb.DuckDBPyConnection, shift: int, sql: str, values: list[int]) -> Places:
+    rows = cursor.execute(sql, values).fetchall()
+    code = np.array([code for _, code in rows], np.uint32)
+    return Places([token_no for token_no, _ in rows], to_values(code, shift).tolist())
+
+
+def _code_counts(cursor: duckdb.DuckDBPyConnection, slot: int) -> tuple[CodeColumn, CountColumn]:
+    """Codes of the slot's values, rising, and how often each occurs."""
+    table = cursor.sql(_CODE_COUNTS, params=[slot]).to_arrow_table()
     return table.column(0).to_numpy(), table.column(1).to_numpy()
 
 

@@ -141,7 +141,7 @@ def insert_activations(
     table = _by_run(by_feature, place_of_token, np.array(numbers.run_nos, np.int32))
     insert_arrow(cursor, "incoming_activations", table, _INSERTS["incoming_activations"], ())
     postings = Postings(
-        first_feature=0,
+        first_slot=source.first_slot,
         starts=by_feature.starts,
         token_no=place_of_token.token_no[by_feature.row],
         code=by_feature.payload,

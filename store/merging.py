@@ -128,41 +128,41 @@ def merge(
 def _stretches(
     cursor: duckdb.DuckDBPyConnection, segment_nos: Sequence[int]
 ) -> Iterator[tuple[int, int]]:
-    """First and last features of stretches that hold at most _PART_ROWS, or one feature, each."""
+    """First and last slots of stretches that hold at most _PART_ROWS, or one slot, each."""
     table = cursor.sql(
         """
-        SELECT feature, sum(n_tokens_active)::BIGINT AS n_activations FROM base.tallies
-        WHERE segment_no IN (SELECT unnest(?::INTEGER[])) GROUP BY feature ORDER BY feature
+        SELECT slot, sum(n_tokens_active)::BIGINT AS n_activations FROM base.tallies
+        WHERE segment_no IN (SELECT unnest(?::INTEGER[])) GROUP BY slot ORDER BY slot
         """,
         params=[list(segment_nos)],
     ).to_arrow_table()
-    feature = table.column("feature").to_numpy()
+    slot = table.column("slot").to_numpy()
     up_to = np.cumsum(table.column("n_activations").to_numpy())
     start = 0
-    while start < len(feature):
+    while start < len(slot):
         before = up_to[start - 1] if start else 0
         stop = max(start + 1, int(np.searchsorted(up_to, before + _PART_ROWS, side="right")))
-        yield int(feature[start]), int(feature[stop - 1])
+        yield int(slot[start]), int(slot[stop - 1])
         start = stop
 
 
 def _read_part(
     cursor: duckdb.DuckDBPyConnection, segment_nos: Sequence[int], first: int, last: int, shift: int
 ) -> Postings:
-    """The postings of features first to last, ordered by feature, and as they lie within one."""
+    """The postings of slots first to last, ordered by slot, and as they lie within one."""
     table = cursor.sql(
         """
-        SELECT feature, token_no, code FROM base.postings
-        WHERE segment_no IN (SELECT unnest(?::INTEGER[])) AND feature BETWEEN ? AND ?
+        SELECT slot, token_no, code FROM base.postings
+        WHERE segment_no IN (SELECT unnest(?::INTEGER[])) AND slot BETWEEN ? AND ?
         """,
         params=[list(segment_nos), first, last],
     ).to_arrow_table()
-    feature, token_no, code = (column.to_numpy() for column in table.columns)
+    slot, token_no, code = (column.to_numpy() for column in table.columns)
     packed = (token_no.astype(np.uint64) << _WORD) | code
     rows = np.arange(len(packed) + 1, dtype=np.int32)
-    ordered = transpose(rows, feature - np.int32(first), packed, last - first + 1)
+    ordered = transpose(rows, slot - np.int32(first), packed, last - first + 1)
     return Postings(
-        first_feature=first,
+        first_slot=first,
         starts=ordered.starts,
         token_no=(ordered.payload >> _WORD).astype(np.int32),
         code=ordered.payload.astype(np.uint32),

@@ -30,7 +30,9 @@ _SAME_TABLES = (
 )
 _COPY_SOURCES = """
     INSERT INTO base.sources
-    SELECT *, CASE WHEN dtype = 'bfloat16' THEN 16 ELSE 0 END FROM former.base.sources
+    SELECT *, CASE WHEN dtype = 'bfloat16' THEN 16 ELSE 0 END,
+           sum(d_sae) OVER (ORDER BY source_no) - d_sae
+    FROM former.base.sources
 """
 _RUNS = """
     SELECT run_no, n_tokens, coalesce(n_activations, 0) FROM former.base.runs

@@ -18,20 +18,20 @@ from store.segments import count_segments
 _OF_RUNS = ("hits", "tool_calls", "outcomes", "tokens", "activations", "passages", "runs")
 _GONE = "SELECT run_no FROM base.runs WHERE run_key IN (SELECT unnest(?::VARCHAR[]))"
 _AFFECTED = """
-    SELECT segment_no, feature FROM base.postings
+    SELECT segment_no, slot FROM base.postings
     WHERE token_no // ? IN (SELECT unnest(?::INTEGER[])) GROUP BY ALL
 """
 _RECOUNT = """
     INSERT INTO base.tallies
-    SELECT segment_no, feature, count(*), sum(value), max(value)
+    SELECT segment_no, slot, count(*), sum(value::DOUBLE), max(value)
     FROM (
-        SELECT p.segment_no, p.feature, base.decode(p.code::BIGINT << c.code_shift) AS value
+        SELECT p.segment_no, p.slot, base.decode(p.code::BIGINT << c.code_shift) AS value
         FROM base.postings AS p
-        JOIN affected USING (segment_no, feature)
+        JOIN affected USING (segment_no, slot)
         JOIN base.segments AS s ON s.segment_no = p.segment_no
         JOIN base.sources AS c USING (source_no)
     )
-    GROUP BY segment_no, feature
+    GROUP BY segment_no, slot
 """
 
 
@@ -72,7 +72,7 @@ def _delete_postings(cursor: duckdb.DuckDBPyConnection, run_nos: Sequence[int]) 
         [PASSAGE_TOKENS, passages],
     )
     cursor.execute(
-        "DELETE FROM base.tallies WHERE (segment_no, feature) IN (FROM affected)",
+        "DELETE FROM base.tallies WHERE (segment_no, slot) IN (FROM affected)",
     )
     cursor.execute(_RECOUNT)
     cursor.unregister("affected")

@@ -1,4 +1,4 @@
-"""Segments: activations in the order of their features, written in parts, never changed.
+"""Segments: activations in the order of their features, written in parts.
 
 Invariant: every stored activation of a run's own tokens is in exactly one segment, and the tallies
 of a segment are the counts, sums and maxima of its postings. A segment is written and taken away
@@ -22,11 +22,11 @@ _BATCH_ROWS = 4 * 122_880
 
 _INSERT_POSTINGS = """
     INSERT INTO base.postings
-    SELECT ?::INTEGER, feature, token_no, code FROM incoming_postings
+    SELECT ?::INTEGER, slot, token_no, code FROM incoming_postings
 """
 _INSERT_TALLIES = """
     INSERT INTO base.tallies
-    SELECT ?::INTEGER, feature, n_tokens_active, total, max_value FROM incoming_tallies
+    SELECT ?::INTEGER, slot, n_tokens_active, total, max_value FROM incoming_tallies
 """
 
 
@@ -41,15 +41,15 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Postings:
-    """Activations ordered by feature.
+    """Activations of one source, ordered by slot.
 
     Attributes:
-        starts: int32; those of feature first_feature + i are starts[i]:starts[i + 1].
+        starts: int32; those of slot first_slot + i are starts[i]:starts[i + 1].
         token_no: int32, of each activation, as is its code.
         shift: of the codes.
     """
 
-    first_feature: int
+    first_slot: int
     starts: IndexColumn
     token_no: IndexColumn
     code: CodeColumn
@@ -82,11 +82,11 @@ def insert_segment(cursor: duckdb.DuckDBPyConnection, segment: Segment) -> None:
 
 
 def insert_part(cursor: duckdb.DuckDBPyConnection, segment_no: int, part: Postings) -> None:
-    """Writes postings and tallies of a stretch of features; parts come in order of features."""
+    """Writes postings and tallies of a stretch of slots; parts come in order of slots."""
     if not len(part):
         return
-    feature = expand(part.starts) + np.int32(part.first_feature)
-    postings = pa.table({"feature": feature, "token_no": part.token_no, "code": part.code})
+    slot = expand(part.starts) + np.int32(part.first_slot)
+    postings = pa.table({"slot": slot, "token_no": part.token_no, "code": part.code})
     insert_arrow(cursor, "incoming_postings", postings, _INSERT_POSTINGS, [segment_no])
     insert_arrow(cursor, "incoming_tallies", _tallies_table(part), _INSERT_TALLIES, [segment_no])
 
@@ -106,11 +106,11 @@ def insert_arrow(
 def delete_part(
     cursor: duckdb.DuckDBPyConnection, segment_nos: Sequence[int], first: int, last: int
 ) -> None:
-    """Takes the features first to last out of segments; count_segments is to follow."""
+    """Takes the slots first to last out of segments; count_segments is to follow."""
     for table in ("postings", "tallies"):
         cursor.execute(
             f"DELETE FROM base.{table} WHERE segment_no IN (SELECT unnest(?::INTEGER[]))"
-            " AND feature BETWEEN ? AND ?",
+            " AND slot BETWEEN ? AND ?",
             [list(segment_nos), first, last],
         )
 
@@ -130,15 +130,17 @@ def count_segments(cursor: duckdb.DuckDBPyConnection, segment_nos: Sequence[int]
 
 
 def _tallies_table(part: Postings) -> pa.Table:
-    """One row for each feature that has postings in the part."""
+    """One row for each slot that has postings in the part."""
     count = np.diff(part.starts)
     present = np.flatnonzero(count)
     first = part.starts[present]
     return pa.table(
         {
-            "feature": (present + part.first_feature).astype(np.int32),
+            "slot": (present + part.first_slot).astype(np.int32),
             "n_tokens_active": count[present],
-            "total": np.add.reduceat(to_values(part.code, part.shift), first, dtype=np.float64),
+            "total": np.add.reduceat(
+                to_values(part.code, part.shift), first, dtype=np.float64
+            ).astype(np.float32),
             "max_value": to_values(np.maximum.reduceat(part.code, first), part.shift),
         }
     )

@@ -11,10 +11,13 @@ from datetime import datetime
 import duckdb
 
 from store.codes import code_shift
-from store.errors import SourceNotFoundError
+from store.errors import InvalidSpecError, SourceNotFoundError
 from store.keys import source_id
 from store.rows import to_utc
 from store.specs import SourceSpec, is_storable
+
+
+_MAX_SLOTS = 2**31
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,7 @@ class StoredSource:
     source_id: str
     d_sae: int
     code_shift: int
+    first_slot: int
 
 
 def get_source(cursor: duckdb.DuckDBPyConnection, source: str) -> StoredSource:
@@ -36,7 +40,7 @@ def get_source(cursor: duckdb.DuckDBPyConnection, source: str) -> StoredSource:
     if is_storable(source):
         rows = cursor.execute(
             """
-            SELECT source_no, source_id, d_sae, code_shift FROM base.sources
+            SELECT source_no, source_id, d_sae, code_shift, first_slot FROM base.sources
             WHERE source_id = $1 OR name = $1
             ORDER BY source_id = $1 DESC, created_at DESC, source_no DESC LIMIT 1
             """,
@@ -56,16 +60,28 @@ def ensure_source(
         cursor: of a writing transaction.
         source: what it is.
         made_at: when its first run was computed.
+
+    Raises:
+        InvalidSpecError: if there is no room for its features.
     """
     identity, shift = source_id(source), code_shift(source.model.dtype)
     rows = cursor.execute(
-        "SELECT source_no FROM base.sources WHERE source_id = ?", [identity]
+        "SELECT source_no, first_slot FROM base.sources WHERE source_id = ?", [identity]
     ).fetchall()
     if rows:
-        return StoredSource(rows[0][0], identity, source.d_sae, shift)
-    [(source_no,)] = cursor.execute(
-        "SELECT coalesce(max(source_no), 0) + 1 FROM base.sources"
+        return StoredSource(rows[0][0], identity, source.d_sae, shift, rows[0][1])
+    [(source_no, first_slot)] = cursor.execute(
+        """
+        SELECT coalesce(max(source_no), 0) + 1, coalesce(max(first_slot::BIGINT + d_sae), 0)
+        FROM base.sources
+        """
     ).fetchall()
+    if first_slot + source.d_sae > _MAX_SLOTS:
+        raise InvalidSpecError(
+            "source",
+            "The store has too many sources: no numbers are left for their features.",
+            "Set FEATUREBOOK_STORE to another file.",
+        )
     values = [
         source_no,
         identity,
@@ -83,14 +99,15 @@ def ensure_source(
         source.max_active,
         to_utc(made_at),
         shift,
+        first_slot,
     ]
     cursor.execute(f"INSERT INTO base.sources VALUES ({', '.join('?' * len(values))})", values)
-    return StoredSource(source_no, identity, source.d_sae, shift)
+    return StoredSource(source_no, identity, source.d_sae, shift, first_slot)
 
 
 def list_sources(cursor: duckdb.DuckDBPyConnection) -> tuple[StoredSource, ...]:
     """All sources, in the order in which they came."""
     rows = cursor.execute(
-        "SELECT source_no, source_id, d_sae, code_shift FROM base.sources ORDER BY source_no"
+        "SELECT source_no, source_id, d_sae, code_shift, first_slot FROM base.sources ORDER BY source_no"
     ).fetchall()
     return tuple(StoredSource(*row) for row in rows)

@@ -7,7 +7,7 @@ every fourth token, most on less than one in ten thousand), and so are values, r
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -24,6 +24,7 @@ _SPREAD = 2.0
 """Standard deviation of the logarithm of a feature's frequency."""
 _VALUE_SPREAD = 0.8
 _TABLE_SIZE = 2**24
+_RARE_SHARE = 1e-5 / PER_TOKEN
 _VOCABULARY = 50_000
 
 SOURCE = SourceSpec(
@@ -38,20 +39,20 @@ SOURCE = SourceSpec(
     architecture="topk",
 )
 
+SOURCE_ID = source_id(SOURCE)
+
 
 @dataclass(frozen=True, slots=True)
 class SyntheticCorpus:
     """Runs of RUN_TOKENS tokens with PER_TOKEN activations each.
 
     Attributes:
-        frequent: a feature that fires on about a quarter of the tokens.
-        middling: one that half of all activations are more frequent than.
-        rare: one that fires a few times in a hundred million.
+        features: one of each kind: `frequent` fires on about a quarter of the tokens, `middling` is
+            one that half of all activations are of more frequent ones, `rare` fires on one token of
+            a hundred thousand.
     """
 
-    frequent: int
-    middling: int
-    rare: int
+    features: dict[str, int]
     _lottery: npt.NDArray[np.int32]
 
     def iter_batches(
@@ -108,15 +109,23 @@ def make_corpus() -> SyntheticCorpus:
     lottery = np.repeat(np.arange(D_SAE, dtype=np.int32), np.diff(tickets, prepend=0))
     order = np.argsort(-share)
     half = int(np.searchsorted(np.cumsum(share[order]), 0.5))
-    rare = int(np.searchsorted(-share[order], -8.0 / _TABLE_SIZE))
-    return SyntheticCorpus(int(order[0]), int(order[half]), int(order[rare]), lottery)
+    rare = int(np.searchsorted(-share[order], -_RARE_SHARE))
+    features = {"frequent": order[0], "middling": order[half], "rare": order[rare]}
+    return SyntheticCorpus({kind: int(feature) for kind, feature in features.items()}, lottery)
+
+
+def with_index(item: WholeRun, index: int) -> WholeRun:
+    """Another run of the same tokens, its values shifted against them."""
+    run = replace(item.run, run_key=f"{index:064x}")
+    values = np.roll(item.activations.value, index)
+    return replace(item, run=run, activations=replace(item.activations, value=values))
 
 
 def _run(index: int, n_prompt: int) -> Run:
     question = f"question {index}"
     return Run(
         run_key=f"{index:064x}",
-        source_id=source_id(SOURCE),
+        source_id=SOURCE_ID,
         source_name=SOURCE.name,
         kind="generation",
         prompt=question,

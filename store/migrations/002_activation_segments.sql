@@ -11,6 +11,9 @@ CREATE MACRO base.decode(bits) AS (
 -- How far a code of the source is shifted to be those bits: 16 where values are kept as bfloat16.
 ALTER TABLE base.sources ADD COLUMN code_shift INTEGER;
 
+-- A slot is a feature of a source: first_slot + feature. No two sources share one.
+ALTER TABLE base.sources ADD COLUMN first_slot INTEGER;
+
 DROP TABLE base.activations;
 
 -- In the order of run, feature and position: within a run, neighbours differ little in feature.
@@ -40,19 +43,19 @@ CREATE TABLE base.segments (
     n_activations BIGINT NOT NULL
 );
 
--- Within a segment in the order of feature and token.
+-- Within a segment in the order of slot and token.
 CREATE TABLE base.postings (
     segment_no INTEGER NOT NULL,
-    feature INTEGER NOT NULL,
+    slot INTEGER NOT NULL,
     token_no INTEGER NOT NULL,
     code UINTEGER NOT NULL
 );
 
--- What a segment says of each of its features: count, sum and maximum of its values.
+-- What a segment says of each of its slots: count, sum and maximum of the values.
 CREATE TABLE base.tallies (
     segment_no INTEGER NOT NULL,
-    feature INTEGER NOT NULL,
+    slot INTEGER NOT NULL,
     n_tokens_active INTEGER NOT NULL,
-    total DOUBLE NOT NULL,
+    total FLOAT NOT NULL,
     max_value FLOAT NOT NULL
 );

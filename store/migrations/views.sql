@@ -88,10 +88,13 @@ COMMENT ON COLUMN activations.value IS 'How strongly it fired, above zero; to bf
 CREATE OR REPLACE VIEW features AS
 WITH seen AS (
     SELECT source_no, feature, sum(n_tokens_active)::BIGINT AS n_tokens_active,
-           max(max_value) AS max_value, sum(total) AS total, any_value(label) AS label
+           max(max_value) AS max_value, sum(total::DOUBLE) AS total, any_value(label) AS label
     FROM (
-        SELECT source_no, feature, n_tokens_active, max_value, total, NULL AS label
-        FROM base.tallies JOIN base.segments USING (segment_no)
+        SELECT source_no, slot - first_slot AS feature, n_tokens_active, max_value, total,
+               NULL AS label
+        FROM base.tallies
+        JOIN base.segments USING (segment_no)
+        JOIN base.sources USING (source_no)
         UNION ALL
         SELECT source_no, feature, 0, 0, 0, text FROM base.labels WHERE is_current
     )

@@ -123,10 +123,10 @@ def _check_segments(path: Path) -> int:
             ).fetchall()
             sums = [
                 cursor.execute(
-                    f"SELECT feature, count(*), sum(code), max(code) FROM base.{table}"
-                    " GROUP BY feature ORDER BY feature"
+                    f"SELECT {column}, count(*), sum(code), max(code) FROM base.{table}"
+                    f" GROUP BY {column} ORDER BY {column}"
                 ).fetchall()
-                for table in ("activations", "postings")
+                for table, column in (("activations", "feature"), ("postings", "slot"))
             ]
         assert counts == [n_runs * 8000] * 4
         assert sums[0] == sums[1]
