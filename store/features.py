@@ -104,10 +104,9 @@ class FeatureRepository:
         n_places = max(limit, 0) * _PLACES_A_CONTEXT
         with self._store.read() as cursor:
             found = self._get_source(cursor, source, feature)
+            slot = found.first_slot + feature
             while True:
-                places = _places(
-                    cursor, found.code_shift, _STRONGEST, [found.first_slot + feature, n_places]
-                )
+                places = _places(cursor, found.code_shift, _STRONGEST, [slot, n_places])
                 best = read_contexts(cursor, places)[: limit * _RUNS_A_CONTEXT]
                 contexts = fold_contexts(best, limit)
                 is_all = len(places) < n_places or n_places >= _MAX_PLACES

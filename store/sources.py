@@ -16,7 +16,6 @@ from store.keys import source_id
 from store.rows import to_utc
 from store.specs import SourceSpec, is_storable
 
-
 _MAX_SLOTS = 2**31
 
 
@@ -108,6 +107,9 @@ def ensure_source(
 def list_sources(cursor: duckdb.DuckDBPyConnection) -> tuple[StoredSource, ...]:
     """All sources, in the order in which they came."""
     rows = cursor.execute(
-        "SELECT source_no, source_id, d_sae, code_shift, first_slot FROM base.sources ORDER BY source_no"
+        """
+        SELECT source_no, source_id, d_sae, code_shift, first_slot FROM base.sources
+        ORDER BY source_no
+        """
     ).fetchall()
     return tuple(StoredSource(*row) for row in rows)

@@ -20,6 +20,7 @@ from store.specs import Message, ModelSpec, SourceSpec
 D_SAE = 286_720
 PER_TOKEN = 64
 RUN_TOKENS = 500
+RUN_ACTIVATIONS = RUN_TOKENS * PER_TOKEN
 _SPREAD = 2.0
 """Standard deviation of the logarithm of a feature's frequency."""
 _VALUE_SPREAD = 0.8
@@ -59,7 +60,7 @@ class SyntheticCorpus:
         self, n_activations: int, batch_runs: int, seed: int = 0
     ) -> Iterator[list[WholeRun]]:
         """Runs with so many activations in all, batch_runs at a time, keys counted from 0."""
-        n_runs = max(1, n_activations // (RUN_TOKENS * PER_TOKEN))
+        n_runs = max(1, n_activations // RUN_ACTIVATIONS)
         random = np.random.default_rng(seed)
         for first in range(0, n_runs, batch_runs):
             yield [

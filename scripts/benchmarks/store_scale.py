@@ -12,11 +12,11 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from scripts.benchmarks.activation_data import (
-    PER_TOKEN,
-    RUN_TOKENS,
+    RUN_ACTIVATIONS,
     SOURCE,
     SOURCE_ID,
     SyntheticCorpus,
@@ -42,8 +42,8 @@ class StoreFigures:
     Attributes:
         n_activations: how many were stored.
         top_contexts_ms: by kind of feature (frequent, middling, rare).
-        read_during_ingest_ratio: of the same reads, while writing and merging and idle; the worse of
-            top contexts and a run.
+        read_during_ingest_ratio: time of a read while others write and segments are merged, to its
+            time when idle; the worse of top contexts and a run.
         peak_memory_bytes: of the process, the corpus that waits to be written included.
     """
 
@@ -60,11 +60,8 @@ def measure_store(
     path: Path, corpus: SyntheticCorpus, n_activations: int, repeats: int
 ) -> StoreFigures:
     """Fills a new store at path and reads from it."""
-    pool = list(
-        corpus.iter_batches(
-            _POOL_BATCHES * _batch_size(n_activations), _runs_a_batch(n_activations)
-        )
-    )
+    batch_runs = max(1, min(_BATCH_RUNS, n_activations // RUN_ACTIVATIONS))
+    pool = list(corpus.iter_batches(_POOL_BATCHES * batch_runs * RUN_ACTIVATIONS, batch_runs))
     store = Store.open(path)
     try:
         runs = RunRepository(store)
@@ -72,15 +69,15 @@ def measure_store(
         n_runs = _fill(runs, pool, 0, n_activations)
         store.upkeep.wait()
         ingest_s = time.perf_counter() - started
-        n_stored = n_runs * RUN_TOKENS * PER_TOKEN
+        n_stored = n_runs * RUN_ACTIVATIONS
         store.checkpoint()
         size_bytes = store.size_bytes
         idle = _Reads(store, corpus, n_runs)
         contexts_ms = {
-            kind: _median_ms(lambda feature=feature: idle.read_contexts(feature), repeats)
+            kind: median_ms(partial(idle.read_contexts, feature), repeats)
             for kind, feature in corpus.features.items()
         }
-        run_ms = _median_ms(idle.read_run, repeats)
+        run_ms = median_ms(idle.read_run, repeats)
         peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         busy = _read_while_filling(store, runs, pool, n_runs, idle, repeats)
     finally:
@@ -116,7 +113,7 @@ class _Reads:
         self._turn += 1
         index = self._turn * 7919 % self._n_runs
         found = self._activations.get_run_activations(f"{index:064x}")
-        if len(found) != RUN_TOKENS * PER_TOKEN:
+        if len(found) != RUN_ACTIVATIONS:
             raise AssertionError(f"run {index} is not whole")
 
 
@@ -145,8 +142,8 @@ def _read_while_filling(
     writer.start()
     try:
         times = (
-            _median_ms(reads.read_frequent, repeats, _PAUSE_S),
-            _median_ms(reads.read_run, repeats, _PAUSE_S),
+            median_ms(reads.read_frequent, repeats, _PAUSE_S),
+            median_ms(reads.read_run, repeats, _PAUSE_S),
         )
     finally:
         stop.set()
@@ -162,7 +159,7 @@ def _fill(
 ) -> int:
     """Writes batches with so many activations or a few more; returns how many runs these were."""
     n_runs = 0
-    while n_runs * RUN_TOKENS * PER_TOKEN < n_activations:
+    while n_runs * RUN_ACTIVATIONS < n_activations:
         batch = pool[(first + n_runs) // len(pool[0]) % len(pool)]
         numbered = [with_index(item, first + n_runs + offset) for offset, item in enumerate(batch)]
         runs.insert_runs(SOURCE, numbered)
@@ -170,7 +167,8 @@ def _fill(
     return n_runs
 
 
-def _median_ms(action: Callable[[], None], repeats: int, pause_s: float = 0.0) -> float:
+def median_ms(action: Callable[[], None], repeats: int, pause_s: float = 0.0) -> float:
+    """Median milliseconds of an action, after one that warms up."""
     action()
     times = []
     for _ in range(repeats):
@@ -179,12 +177,3 @@ def _median_ms(action: Callable[[], None], repeats: int, pause_s: float = 0.0) -
         times.append(time.perf_counter() - started)
         time.sleep(pause_s)
     return statistics.median(times) * 1000
-
-
-def _runs_a_batch(n_activations: int) -> int:
-    """As a corpus is filled in; fewer where there are not that many."""
-    return max(1, min(_BATCH_RUNS, n_activations // (RUN_TOKENS * PER_TOKEN)))
-
-
-def _batch_size(n_activations: int) -> int:
-    return _runs_a_batch(n_activations) * RUN_TOKENS * PER_TOKEN

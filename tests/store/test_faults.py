@@ -96,12 +96,10 @@ merging._CLASS_SIZES, merging._PART_ROWS = (20_000, 60_000, 10**9), 9_000
 merging.FAN_IN = merging.MAX_SMALL = 2
 runs = RunRepository(Store.open(Path(sys.argv[1])))
 print("open", flush=True)
+def make_whole(index):
+    return WholeRun(make_run(index, 200), make_tokens(200, 40), make_activations(index, 200, 40))
 for index in range(int(sys.argv[2]), 10_000, 2):
-    batch = [
-        WholeRun(make_run(index + i, 200), make_tokens(200, 40), make_activations(index + i, 200, 40))
-        for i in range(2)
-    ]
-    runs.insert_runs(SOURCE, batch)
+    runs.insert_runs(SOURCE, [make_whole(index), make_whole(index + 1)])
     print(index + 1, flush=True)
 """
 _KILLS = int(os.environ.get("KILLS", "15"))

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -39,7 +40,7 @@ _ACTIVATIONS = """
 """
 
 
-def _make_old(path: Path) -> list[tuple[object, ...]]:
+def _make_old(path: Path) -> list[Any]:
     """A store as version 1 wrote it: runs of two sources in turns, one without activations."""
     with duckdb.connect(str(path)) as connection:
         connection.execute(versions()[0][1].read_text(encoding="utf-8"))

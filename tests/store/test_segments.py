@@ -6,6 +6,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -129,15 +130,18 @@ class Naive:
         assert all(b.low <= c.value <= b.high for b in bands for c in b.contexts)
 
 
+def _is_over(left: Iterator[int]) -> bool:
+    return next(left, None) is None
+
+
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Merges of a few activations, in parts of a few, none in the background."""
     monkeypatch.setattr("store.merging._CLASS_SIZES", (100, 300, 900))
     monkeypatch.setattr("store.merging._PART_ROWS", 50)
     monkeypatch.setattr("store.merging.FAN_IN", 2)
     monkeypatch.setattr("store.merging.MAX_SMALL", 2)
     monkeypatch.setattr("store.runs.request_merging", lambda _store: None)
-    yield
 
 
 STEPS = st.lists(
@@ -175,8 +179,7 @@ def test_any_order_of_inserts_merges_and_removals_gives_what_reading_through_giv
                 assert runs.insert_runs(source, new) == count
                 naive.runs |= {item.run.run_key: (item, source) for item in new}
             elif kind == "merge":
-                asked = iter(range(count))
-                merge_all(opened, lambda left=asked: next(left, None) is None)
+                merge_all(opened, partial(_is_over, iter(range(count))))
             else:
                 gone = list(naive.runs)[:count]
                 assert delete_runs(opened, [*gone, "nothing"]) == len(gone)
@@ -194,7 +197,7 @@ def test_reads_during_merges_see_everything_each_time(
     naive = Naive()
     for index in range(12):
         item = _whole(index, SMALL, 100)
-        runs.insert_run(SMALL, item.run, item.tokens, item.activations)
+        runs.insert_runs(SMALL, [item])
         naive.runs[item.run.run_key] = (item, SMALL)
     features, stop, seen = FeatureRepository(store), threading.Event(), set()
 
@@ -223,7 +226,7 @@ def test_reads_during_merges_see_everything_each_time(
 def test_many_small_runs_are_merged_in_the_background(store: Store, runs: RunRepository) -> None:
     for index in range(MAX_SMALL + 2):
         item = _whole(index, SMALL, 5)
-        runs.insert_run(SMALL, item.run, item.tokens, item.activations)
+        runs.insert_runs(SMALL, [item])
     store.upkeep.wait()
     with store.read() as cursor:
         assert len(list_segments(cursor)) <= MAX_SMALL
