@@ -10,6 +10,7 @@ import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
@@ -18,7 +19,10 @@ from engine.errors import EngineError
 from scripts.benchmarks.figures import Comparison
 from store.errors import StoreError
 
-NAMES = ("generation", "memo", "pages")
+if TYPE_CHECKING:
+    from scripts.benchmarks.store_report import StoreReport
+
+NAMES = ("generation", "memo", "pages", "store")
 _PLAIN_WIDTH = 160
 """Columns of the table where it goes to a file, which has no width of its own."""
 
@@ -35,26 +39,39 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--tokens", type=int, default=96, help="tokens a round generates (default 96)"
     )
+    parser.add_argument(
+        "--activations",
+        type=int,
+        default=5_000_000,
+        help="activations that the store is filled with (default 5000000)",
+    )
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ... (default cpu)")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     options = parser.parse_args(arguments)
     unknown = set(options.names) - set(NAMES)
-    if unknown or options.repeats < 1 or options.tokens < 1:
-        parser.error(f"NAME is one of {', '.join(NAMES)}; --repeats and --tokens are above 0")
+    if unknown or min(options.repeats, options.tokens, options.activations) < 1:
+        parser.error(f"NAME is one of {', '.join(NAMES)}; numbers are above 0")
     console = Console(stderr=options.json)
     if not console.is_terminal:
         console.width = _PLAIN_WIDTH
     comparisons: list[Comparison] = []
+    details: dict[str, object] = {}
     with tempfile.TemporaryDirectory(prefix="featurebook-bench-") as folder:
         try:
             for name in options.names or NAMES:
                 console.print(f"measuring {name} ...", style="dim")
-                comparisons += _measure(name, Path(folder), options)
+                if name == "store":
+                    report = _measure_store(Path(folder), options, console)
+                    comparisons += report.comparisons
+                    details |= report.details
+                else:
+                    comparisons += _measure(name, Path(folder), options)
         except (EngineError, StoreError) as error:
             print(f"error: {error.message} ({error.hint})", file=sys.stderr)
             return 1
     if options.json:
-        print(json.dumps({"machine": _machine(), "figures": [asdict(c) for c in comparisons]}))
+        figures = [asdict(item) for item in comparisons]
+        print(json.dumps({"machine": _machine(), "figures": figures, **details}))
     else:
         console.print(_table(comparisons))
         console.print(", ".join(f"{key} {value}" for key, value in _machine().items()))
@@ -74,6 +91,15 @@ def _measure(name: str, work_dir: Path, options: argparse.Namespace) -> tuple[Co
     from scripts.benchmarks.pages import measure_pages
 
     return measure_pages(work_dir, options.repeats)
+
+
+def _measure_store(work_dir: Path, options: argparse.Namespace, console: Console) -> StoreReport:
+    from scripts.benchmarks.store_report import measure_store_and_peers
+
+    report = measure_store_and_peers(work_dir, options.activations, options.repeats)
+    for sentence in report.skipped:
+        console.print(sentence, style="dim")
+    return report
 
 
 def _machine() -> dict[str, object]:

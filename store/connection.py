@@ -25,7 +25,7 @@ from store.upkeep import Upkeep
 
 _REVIVE_TIMEOUT_S = 10.0
 _MEMORY_FRACTION = 4
-_MEMORY_BOUNDS_MIB = (512, 1024)
+_MEMORY_BOUNDS_MIB = (512, 768)
 BLOCK_BYTES = 65_536
 """Of a new file. In blocks of DuckDB's own choice (four times that) the narrow columns of
 activations waste a tenth of the space; in smaller ones, their descriptions take more."""

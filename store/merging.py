@@ -42,7 +42,7 @@ MAX_PENDING = 3 * FAN_IN
 """Segments of one source and class above which writing waits for merging."""
 
 _WORD = np.uint64(32)
-_PART_ROWS = 2**22
+_PART_ROWS = 2**21
 """Activations that a merge holds in memory at once, some 50 bytes each."""
 
 

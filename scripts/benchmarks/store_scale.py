@@ -30,7 +30,7 @@ from store.runs import RunRepository
 
 N_CONTEXTS = 20
 _BATCH_RUNS = 200
-_POOL_BATCHES = 4
+_POOL_BATCHES = 3
 """Batches drawn at random; after them they come again with their values shifted against tokens."""
 _PAUSE_S = 0.02
 
@@ -66,7 +66,7 @@ def measure_store(
     try:
         runs = RunRepository(store)
         started = time.perf_counter()
-        n_runs = _fill(runs, pool, 0, n_activations)
+        n_runs = _fill(runs, pool, 0, max(1, n_activations // RUN_ACTIVATIONS))
         store.upkeep.wait()
         ingest_s = time.perf_counter() - started
         n_stored = n_runs * RUN_ACTIVATIONS
@@ -101,9 +101,7 @@ class _Reads:
         self._corpus, self._n_runs, self._turn = corpus, n_runs, 0
 
     def read_contexts(self, feature: int) -> None:
-        found = self._features.list_top_contexts(SOURCE_ID, feature, N_CONTEXTS)
-        if not found:
-            raise AssertionError(f"feature {feature} never fired")
+        self._features.list_top_contexts(SOURCE_ID, feature, N_CONTEXTS)
 
     def read_frequent(self) -> None:
         self.read_contexts(self._corpus.features["frequent"])
@@ -155,11 +153,11 @@ def _read_while_filling(
 
 
 def _fill(
-    runs: RunRepository, pool: Sequence[Sequence[WholeRun]], first: int, n_activations: int
+    runs: RunRepository, pool: Sequence[Sequence[WholeRun]], first: int, at_least: int
 ) -> int:
-    """Writes batches with so many activations or a few more; returns how many runs these were."""
+    """Writes batches with so many runs or a few more; returns how many."""
     n_runs = 0
-    while n_runs * RUN_ACTIVATIONS < n_activations:
+    while n_runs < at_least:
         batch = pool[(first + n_runs) // len(pool[0]) % len(pool)]
         numbered = [with_index(item, first + n_runs + offset) for offset, item in enumerate(batch)]
         runs.insert_runs(SOURCE, numbered)
@@ -167,7 +165,7 @@ def _fill(
     return n_runs
 
 
-def median_ms(action: Callable[[], None], repeats: int, pause_s: float = 0.0) -> float:
+def median_ms(action: Callable[[], object], repeats: int, pause_s: float = 0.0) -> float:
     """Median milliseconds of an action, after one that warms up."""
     action()
     times = []
