@@ -8,12 +8,14 @@ hold what they held; they are merged another time.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 
 import duckdb
 import numpy as np
 
 from store.connection import Store
+from store.errors import StoreError
 from store.ordering import transpose
 from store.segments import (
     Postings,
@@ -42,6 +44,7 @@ MAX_PENDING = 3 * FAN_IN
 """Segments of one source and class above which writing waits for merging."""
 
 _WORD = np.uint64(32)
+_log = logging.getLogger(__name__)
 _PART_ROWS = 2**21
 """Activations that a merge holds in memory at once, some 50 bytes each."""
 
@@ -74,12 +77,18 @@ def choose(segments: Sequence[Segment], n_waiting: int = FAN_IN) -> tuple[Segmen
 
 
 def request_merging(store: Store) -> None:
-    """Has the store's segments merged in the background; waits while too many are pending."""
+    """Has the store's segments merged in the background; waits while too many are pending.
+
+    What was written before stands, whether or not this works: a failure is told in the log.
+    """
     store.upkeep.request(lambda is_stopped: merge_all(store, is_stopped))
-    with store.read() as cursor:
-        is_behind = len(choose(list_segments(cursor), MAX_PENDING)) > 0
-    if is_behind:
-        merge_all(store)
+    try:
+        with store.read() as cursor:
+            is_behind = len(choose(list_segments(cursor), MAX_PENDING)) > 0
+        if is_behind:
+            merge_all(store)
+    except StoreError as error:
+        _log.warning("Merging what the store holds failed: %s", error.message)
 
 
 def merge_all(store: Store, is_stopped: Callable[[], bool] = lambda: False) -> int:

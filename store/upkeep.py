@@ -49,14 +49,20 @@ class Upkeep:
         self.wait()
 
     def _run(self, work: Work) -> None:
-        while self._take():
-            try:
-                work(self._closed.is_set)
-            except StoreError as error:
-                _log.warning("The upkeep of the store failed: %s", error.message)
+        try:
+            while self._take():
+                try:
+                    work(self._closed.is_set)
+                except StoreError as error:
+                    _log.warning("The upkeep of the store failed: %s", error.message)
+        finally:
+            with self._lock:
+                # another thread may have been begun since there was nothing to take
+                if self._thread is threading.current_thread():
+                    self._thread = None
 
     def _take(self) -> bool:
-        """Whether there is something to do; if not, the thread has ended for all others."""
+        """Whether there is something to do; if not, the next request begins another thread."""
         with self._lock:
             if self._is_asked and not self._closed.is_set():
                 self._is_asked = False
