@@ -1,7 +1,7 @@
 """Activations of one run, read back as columns.
 
 Invariant: bulk data leaves as columns that DuckDB filled through Arrow, ordered by position and
-feature, and equal bit for bit to what was written.
+feature, and equal to what was written: bit for bit, or rounded as codes.py says.
 """
 
 from __future__ import annotations
@@ -31,13 +31,17 @@ class ActivationRepository:
         with self._store.read() as cursor:
             # read to the end: a result that is still open keeps the cursor from `sql`
             found = cursor.execute(
-                "SELECT run_no FROM base.runs WHERE run_key = ?", [run_key]
+                """
+                SELECT run_no, n_tokens, code_shift
+                FROM base.runs JOIN base.sources USING (source_no) WHERE run_key = ?
+                """,
+                [run_key],
             ).fetchall()
             if not found:
                 raise RunNotFoundError(run_key)
+            [(run_no, n_tokens, shift)] = found
             table = cursor.sql(
-                "SELECT position, feature, value FROM base.activations WHERE run_no = ?"
-                " ORDER BY position, feature",
-                params=list(found[0]),
+                "SELECT position, feature, code FROM base.activations WHERE run_no = ?",
+                params=[run_no],
             ).to_arrow_table()
-        return to_activations(table)
+        return to_activations(table, n_tokens, shift)

@@ -19,6 +19,10 @@ _FOLDER = Path(__file__).with_name("migrations")
 _NUMBERED = re.compile(r"(?P<version>\d{3})_\w+\.sql")
 
 
+REBUILT_FROM = 2
+"""Files of older versions are not changed but written anew, beside a copy of them (rebuild.py)."""
+
+
 def versions() -> tuple[tuple[int, Path], ...]:
     """The numbered files, in the order in which they apply."""
     found = ((_NUMBERED.fullmatch(file.name), file) for file in sorted(_FOLDER.glob("*.sql")))
@@ -37,7 +41,9 @@ def migrate(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
         duckdb.Error: if the SQL cannot be applied; nothing of that file of SQL was then.
     """
     known = versions()
-    stored = _stored_version(connection, path)
+    stored = stored_version(connection, path)
+    if 0 < stored < REBUILT_FROM:
+        raise ValueError(f"A file of version {stored} is to be written anew first.")
     if stored > known[-1][0]:
         raise StoreUnusableError(
             str(path),
@@ -50,8 +56,12 @@ def migrate(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
     _apply_views(connection)
 
 
-def _stored_version(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
-    """0 for an empty file."""
+def stored_version(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
+    """Of the schema; 0 for an empty file.
+
+    Raises:
+        StoreUnusableError: if it is no store.
+    """
     rows = connection.execute(
         "SELECT schema_name, table_name FROM duckdb_tables() WHERE NOT internal"
     ).fetchall()
@@ -63,8 +73,8 @@ def _stored_version(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
             f"The file {path} is a DuckDB database, but not a store of Featurebook.",
             "Set FEATUREBOOK_STORE to another file.",
         )
-    found = connection.execute("SELECT max(version) FROM base.migrations").fetchone()
-    return int(found[0]) if found is not None and found[0] is not None else 0
+    [(version,)] = connection.execute("SELECT max(version) FROM base.migrations").fetchall()
+    return int(version or 0)
 
 
 def _apply(connection: duckdb.DuckDBPyConnection, version: int, file: Path) -> None:

@@ -6,24 +6,32 @@ transaction, and a key is never written twice.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 import duckdb
 
 from store.connection import Store
 from store.errors import InvalidSpecError, RunNotFoundError
+from store.ingest import CheckedRun, insert_all
 from store.keys import source_id
-from store.records import Activations, Failure, Run, StoredRun, StoreSummary, Token
-from store.rows import (
-    TOKEN_TYPES,
-    activations_table,
-    check_run,
-    messages_json,
-    to_run,
-    to_utc,
-    tokens_table,
+from store.merging import request_merging
+from store.records import (
+    Activations,
+    Failure,
+    Run,
+    StoredRun,
+    StoreSummary,
+    Token,
+    TokenColumns,
+    WholeRun,
 )
+from store.rows import TOKEN_COLUMNS, check_run, to_run, to_token_columns, to_utc
+from store.sources import ensure_source
 from store.specs import SourceSpec, is_storable
+
+MAX_AT_ONCE = 2**23
+"""Most activations that are written in one transaction, unless one run has more."""
 
 _MAX_NOTE_CHARS = 4_000
 
@@ -35,7 +43,7 @@ _SELECT_RUNS = """
     FROM base.runs AS r JOIN base.sources AS s USING (source_no)
 """
 _SELECT_TOKENS = (
-    f"SELECT {', '.join(TOKEN_TYPES)} FROM base.tokens WHERE run_no = ? ORDER BY position"
+    f"SELECT {', '.join(TOKEN_COLUMNS)} FROM base.tokens WHERE run_no = ? ORDER BY position"
 )
 
 
@@ -62,23 +70,38 @@ class RunRepository:
         Raises:
             InvalidSpecError: if the parts do not fit each other, or a text is not valid Unicode.
         """
-        if run.source_id != source_id(source):
-            raise InvalidSpecError("source_id", "The run names another source than it comes with.")
-        check_run(source, run, tokens, activations)
+        return self.insert_runs(source, [WholeRun(run, tokens, activations)]) == 1
+
+    def insert_runs(self, source: SourceSpec, runs: Sequence[WholeRun]) -> int:
+        """Writes runs of one source, each whole; returns how many were not there already.
+
+        All are written in one transaction, or in several if they have more than MAX_AT_ONCE
+        activations: many runs at once take far less time than one by one.
+
+        Raises:
+            InvalidSpecError: if parts of a run do not fit each other, or a text is not valid
+                Unicode; of its transaction nothing is stored then.
+        """
+        return sum(self._insert(source, batch) for batch in _batches(runs))
+
+    def _insert(self, source: SourceSpec, runs: Sequence[WholeRun]) -> int:
+        checked = {item.run.run_key: _checked(source, item) for item in reversed(runs)}
         try:
             with self._store.write() as cursor:
-                if _run_no(cursor, run.run_key) is not None:
-                    return False
-                run_no = _next_no(cursor, "SELECT max(run_no) FROM base.runs")
-                source_no = _source_no(cursor, source, run.created_at)
-                _insert_row(cursor, run_no, source_no, run, len(tokens))
-                cursor.register("incoming_tokens", tokens_table(run_no, tokens))
-                cursor.execute("INSERT INTO base.tokens SELECT * FROM incoming_tokens")
-                cursor.register("incoming_activations", activations_table(run_no, activations))
-                cursor.execute("INSERT INTO base.activations SELECT * FROM incoming_activations")
+                for key in _stored_keys(cursor, list(checked)):
+                    del checked[key]
+                if not checked:
+                    return 0
+                new = list(reversed(checked.values()))
+                [(run_no,)] = cursor.execute(
+                    "SELECT coalesce(max(run_no), 0) + 1 FROM base.runs"
+                ).fetchall()
+                stored = ensure_source(cursor, source, new[0].run.created_at)
+                insert_all(cursor, stored, run_no, new)
         except UnicodeEncodeError as error:
             raise InvalidSpecError("text", "A text of the run is not valid Unicode.") from error
-        return True
+        request_merging(self._store)
+        return len(new)
 
     def find_run(self, run_key: str) -> StoredRun | None:
         """The run and its tokens, or None."""
@@ -151,16 +174,15 @@ class RunRepository:
     def summarise(self) -> StoreSummary:
         """What the store holds and what the memo saved."""
         with self._store.read() as cursor:
-            row = cursor.execute(
+            [row] = cursor.execute(
                 """
-                SELECT (SELECT count(*) FROM base.runs), (SELECT count(*) FROM base.tokens),
-                       (SELECT count(*) FROM base.activations), count(*),
+                SELECT (SELECT count(*) FROM base.runs),
+                       (SELECT coalesce(sum(n_tokens), 0) FROM base.runs),
+                       (SELECT coalesce(sum(n_activations), 0) FROM base.segments), count(*),
                        coalesce(sum(compute_s), 0)
                 FROM base.hits JOIN base.runs USING (run_no)
                 """
-            ).fetchone()
-        if row is None:
-            raise AssertionError("an aggregate has one row")
+            ).fetchall()
         return StoreSummary(
             n_runs=int(row[0]),
             n_tokens=int(row[1]),
@@ -189,75 +211,39 @@ def _select_runs(
     return {row[0]: to_run(row[1:], int(counts.get(row[0], 0))) for row in rows}
 
 
+def _checked(source: SourceSpec, item: WholeRun) -> CheckedRun:
+    run, tokens = item.run, item.tokens
+    if run.source_id != source_id(source):
+        raise InvalidSpecError("source_id", "The run names another source than it comes with.")
+    columns = tokens if isinstance(tokens, TokenColumns) else to_token_columns(tokens)
+    check_run(source, run, columns, item.activations)
+    return CheckedRun(run, columns, item.activations)
+
+
+def _batches(runs: Sequence[WholeRun]) -> Iterator[Sequence[WholeRun]]:
+    """Runs together as long as they have at most MAX_AT_ONCE activations."""
+    batch: list[WholeRun] = []
+    n_activations = 0
+    for item in runs:
+        if batch and n_activations + len(item.activations) > MAX_AT_ONCE:
+            yield batch
+            batch, n_activations = [], 0
+        batch.append(item)
+        n_activations += len(item.activations)
+    if batch:
+        yield batch
+
+
+def _stored_keys(cursor: duckdb.DuckDBPyConnection, run_keys: Sequence[str]) -> list[str]:
+    """Those of the keys that are stored already."""
+    rows = cursor.execute(
+        "SELECT run_key FROM base.runs WHERE run_key IN (SELECT unnest(?::VARCHAR[]))",
+        [list(run_keys)],
+    ).fetchall()
+    return [key for (key,) in rows]
+
+
 def _run_no(cursor: duckdb.DuckDBPyConnection, run_key: str) -> int | None:
-    row = cursor.execute("SELECT run_no FROM base.runs WHERE run_key = ?", [run_key]).fetchone()
-    return None if row is None else int(row[0])
-
-
-def _next_no(cursor: duckdb.DuckDBPyConnection, select_max: str) -> int:
-    """One above the highest number; one write at a time, so nobody else takes it."""
-    row = cursor.execute(select_max).fetchone()
-    return 1 if row is None or row[0] is None else int(row[0]) + 1
-
-
-def _source_no(cursor: duckdb.DuckDBPyConnection, source: SourceSpec, made_at: datetime) -> int:
-    """The number of the source's row, which is made if it is missing."""
-    identity = source_id(source)
-    row = cursor.execute(
-        "SELECT source_no FROM base.sources WHERE source_id = ?", [identity]
-    ).fetchone()
-    if row is not None:
-        return int(row[0])
-    source_no = _next_no(cursor, "SELECT max(source_no) FROM base.sources")
-    cursor.execute(
-        f"INSERT INTO base.sources VALUES ({', '.join('?' * 15)})",
-        [
-            source_no,
-            identity,
-            source.name,
-            source.model.repo_id,
-            source.model.revision,
-            source.sae_id,
-            source.sae_revision,
-            source.hook_name,
-            source.layer,
-            source.d_in,
-            source.d_sae,
-            source.architecture,
-            source.model.dtype,
-            source.max_active,
-            to_utc(made_at),
-        ],
-    )
-    return source_no
-
-
-def _insert_row(
-    cursor: duckdb.DuckDBPyConnection, run_no: int, source_no: int, run: Run, n_tokens: int
-) -> None:
-    cursor.execute(
-        f"INSERT INTO base.runs VALUES ({', '.join('?' * 21)})",
-        [
-            run_no,
-            run.run_key,
-            source_no,
-            run.kind,
-            run.prompt,
-            run.response,
-            messages_json(run.messages),
-            n_tokens,
-            run.n_prompt_tokens,
-            run.n_generated_tokens,
-            run.max_new_tokens,
-            run.temperature,
-            run.top_p,
-            run.top_k,
-            run.seed,
-            run.tools,
-            run.steering,
-            run.finish_reason,
-            run.compute_s,
-            run.created_by,
-            to_utc(run.created_at),
-        ],
-    )
+    # to the end: a result that is still open keeps the cursor from registering tables
+    rows = cursor.execute("SELECT run_no FROM base.runs WHERE run_key = ?", [run_key]).fetchall()
+    return int(rows[0][0]) if rows else None

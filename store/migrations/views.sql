@@ -75,7 +75,7 @@ COMMENT ON COLUMN tokens.entropy IS 'Of the distribution that it was drawn from,
 COMMENT ON COLUMN tokens.n_active IS 'Features above zero here, also where fewer are stored.';
 
 CREATE OR REPLACE VIEW activations AS
-SELECT r.run_key, s.source_id, a.position, a.feature, a.value
+SELECT r.run_key, s.source_id, a.position, a.feature, base.decode(a.code::BIGINT << s.code_shift) AS value
 FROM base.activations AS a
 JOIN base.runs AS r USING (run_no)
 JOIN base.sources AS s USING (source_no);
@@ -85,22 +85,28 @@ COMMENT ON COLUMN activations.run_key IS 'The run; see runs.';
 COMMENT ON COLUMN activations.source_id IS 'The source; see sources.';
 COMMENT ON COLUMN activations.position IS 'The token; see tokens.';
 COMMENT ON COLUMN activations.feature IS 'Index of the feature in its SAE, from 0.';
-COMMENT ON COLUMN activations.value IS 'How strongly it fired, above zero.';
+COMMENT ON COLUMN activations.value IS 'How strongly it fired, above zero; to bfloat16 where the model computed in it.';
 
 CREATE OR REPLACE VIEW features AS
 WITH seen AS (
-    SELECT source_no, feature, count(*) AS n_tokens_active, max(value) AS max_value,
-           avg(value) AS mean_value
-    FROM base.activations JOIN base.runs USING (run_no)
+    SELECT source_no, feature, sum(n_tokens_active)::BIGINT AS n_tokens_active,
+           max(max_value) AS max_value, sum(total::DOUBLE) AS total, any_value(label) AS label
+    FROM (
+        SELECT source_no, slot - first_slot AS feature, n_tokens_active, max_value, total,
+               NULL AS label
+        FROM base.tallies
+        JOIN base.segments USING (segment_no)
+        JOIN base.sources USING (source_no)
+        UNION ALL
+        SELECT source_no, feature, 0, 0, 0, text FROM base.labels WHERE is_current
+    )
     GROUP BY source_no, feature
 ),
-sizes AS (SELECT source_no, sum(n_tokens) AS n_tokens FROM base.runs GROUP BY source_no),
-named AS (SELECT source_no, feature, any_value(text) AS label FROM base.labels WHERE is_current GROUP BY ALL)
-SELECT s.source_id, feature, coalesce(n_tokens_active, 0) AS n_tokens_active,
+sizes AS (SELECT source_no, sum(n_tokens) AS n_tokens FROM base.runs GROUP BY source_no)
+SELECT s.source_id, feature, n_tokens_active,
        coalesce(n_tokens_active / nullif(sizes.n_tokens, 0), 0.0) AS density,
-       coalesce(max_value, 0) AS max_value, coalesce(mean_value, 0) AS mean_value, label
+       max_value, coalesce(total / nullif(n_tokens_active, 0), 0.0) AS mean_value, label
 FROM seen
-FULL JOIN named USING (source_no, feature)
 JOIN base.sources AS s USING (source_no)
 LEFT JOIN sizes USING (source_no);
 
