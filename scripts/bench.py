@@ -18,7 +18,10 @@ from engine.errors import EngineError
 from scripts.benchmarks.figures import Comparison
 from store.errors import StoreError
 
-NAMES = ("generation", "memo", "pages")
+NAMES = ("clients", "generation", "memo", "pages")
+N_CLIENTS = 16
+CLIENTS_S = 30.0
+"""For how long they all call at once."""
 _PLAIN_WIDTH = 160
 """Columns of the table where it goes to a file, which has no width of its own."""
 
@@ -71,6 +74,10 @@ def _measure(name: str, work_dir: Path, options: argparse.Namespace) -> tuple[Co
         from scripts.benchmarks.memo import measure_memo
 
         return measure_memo(work_dir, options.repeats, options.device)
+    if name == "clients":
+        from scripts.benchmarks.clients import measure_clients
+
+        return measure_clients(work_dir, CLIENTS_S, N_CLIENTS)
     from scripts.benchmarks.pages import measure_pages
 
     return measure_pages(work_dir, options.repeats)
