@@ -17,6 +17,7 @@ import urllib.request
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from engine.demo.examples import EXAMPLES
 from scripts.benchmarks.figures import Comparison, to_side
@@ -171,11 +172,11 @@ def _count_runs(base: str, known: _Known, traffic: Traffic) -> None:
            (SELECT sum(n_prompt_tokens + n_generated_tokens) FROM runs) FROM tokens
     """
     answer = _get(base, "/api/sql?" + urllib.parse.urlencode({"q": sql}))
-    [[n_runs, n_tokens, n_told]] = answer["rows"]  # type: ignore[misc]
+    [[n_runs, n_tokens, n_told]] = answer["rows"]
     if n_runs < at_least or n_tokens != n_told:
         traffic.wrong.append(f"{n_runs} runs of {at_least}, {n_tokens} tokens of {n_told}")
 
 
-def _get(base: str, path: str) -> dict[str, object]:
+def _get(base: str, path: str) -> dict[str, Any]:
     with urllib.request.urlopen(base + path, timeout=_ANSWER_S) as answer:
         return dict(json.load(answer))
