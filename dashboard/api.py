@@ -19,6 +19,7 @@ from starlette.concurrency import run_in_threadpool
 from dashboard import api_errors
 from dashboard.api_docs import docs_page
 from dashboard.api_models import FeatureOut, JobOut, RunIn, RunOut, feature_out, job_out, run_out
+from dashboard.api_snapshots import add_snapshot_calls
 from dashboard.body_limit import BodyLimit
 from dashboard.links import MAX_INDEX, MAX_SQL_CHARS, ViewState, to_path
 from dashboard.services import Services
@@ -121,6 +122,7 @@ def create_api(
         }
         return Response(content, media_type=FORMATS[format], headers=headers)
 
+    add_snapshot_calls(api, get)
     return api
 
 

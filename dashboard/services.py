@@ -18,6 +18,7 @@ from store.features import FeatureRepository
 from store.records import FeatureStats
 from store.runs import RunRepository
 from store.settings import StoreSettings
+from store.snapshot_jobs import SnapshotJobs
 
 _MAX_RUNS = 64
 _MAX_STATS = 10_000
@@ -33,6 +34,7 @@ class Services:
     activations: ActivationRepository
     features: FeatureRepository
     engine: Engine
+    snapshots: SnapshotJobs
 
     def get_run_view(self, run_key: str) -> RunView:
         """The stored run with its activations, kept for a while.
@@ -52,8 +54,9 @@ class Services:
         return _load_feature_stats(self, source_id, feature)
 
     def close(self) -> None:
-        """Ends the engine's work, then closes the store."""
+        """Ends the engine's work and a snapshot under way, then closes the store."""
         self.engine.close()
+        self.snapshots.close()
         self.store.close()
 
 
@@ -71,6 +74,7 @@ def open_services() -> Services:
         activations=ActivationRepository(store),
         features=FeatureRepository(store),
         engine=Engine(runs, EngineSettings()),
+        snapshots=SnapshotJobs(store),
     )
 
 

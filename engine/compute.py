@@ -17,7 +17,7 @@ from engine.devices import is_out_of_memory
 from engine.errors import DeviceError
 from engine.generation import Generation, generate
 from engine.jobs import LiveToken
-from engine.prefixes import Prefix
+from engine.prefixes import Prefix, find_layers
 from engine.prompting import Prompt, tokenise
 from engine.resident import ResidentSource
 from engine.rows import count_active, to_activations, to_tokens
@@ -37,14 +37,14 @@ class ComputedRun:
     Attributes:
         activations: of the tokens after the shared beginning, if there is one.
         shared: beginning whose activations another stored run has.
-        prefix: what later runs can begin with, once this one is stored.
+        prefix: what later runs can begin with, once this one is stored; None if they cannot.
     """
 
     run: Run
     tokens: tuple[Token, ...]
     activations: Activations
     shared: SharedBeginning | None
-    prefix: Prefix
+    prefix: Prefix | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,14 +125,7 @@ def compute_run(
         tokens=tokens,
         activations=to_activations(code, generation.n_shared),
         shared=SharedBeginning(shared.run_key, shared.n_tokens) if shared else None,
-        prefix=Prefix(
-            run_key=run_key,
-            steering=steering,
-            token_ids=generation.token_ids,
-            steps=generation.steps,
-            n_active=n_active,
-            cache=generation.cache,
-        ),
+        prefix=_to_prefix(generation, run_key, steering, n_active),
     )
 
 
@@ -140,6 +133,15 @@ def _encode(resident: ResidentSource, generation: Generation) -> SparseCode:
     if resident.sae is None or generation.residual is None:
         return empty_code(len(generation.token_ids) - generation.n_shared)
     return encode(resident.sae, generation.residual)
+
+
+def _to_prefix(
+    generation: Generation, run_key: str, steering: str, n_active: tuple[int, ...]
+) -> Prefix | None:
+    layers = find_layers(generation.cache, len(generation.token_ids))
+    if layers is None:
+        return None
+    return Prefix(run_key, steering, generation.token_ids, generation.steps, n_active, layers)
 
 
 def _to_run(

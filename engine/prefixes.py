@@ -16,6 +16,8 @@ from transformers import DynamicCache, PreTrainedModel
 
 from engine.steps import GenerationStep
 
+Layers = tuple[tuple[torch.Tensor, torch.Tensor], ...]
+
 MIN_SHARED = 16
 """Fewer tokens than these are computed again: looking them up would not pay."""
 MAX_BYTES = 2 * 2**30
@@ -30,7 +32,7 @@ class Prefix:
         run_key: of the stored run.
         steering: canonical JSON of its interventions: they change every activation after them.
         token_ids: n. steps: statistics of tokens 1 to n - 1. n_active: of all n tokens.
-        cache: keys and values of all n tokens.
+        layers: keys and values of all n tokens, each [1, heads, n, width], a pair a layer.
     """
 
     run_key: str
@@ -38,16 +40,13 @@ class Prefix:
     token_ids: tuple[int, ...]
     steps: tuple[GenerationStep, ...]
     n_active: tuple[int, ...]
-    cache: DynamicCache
+    layers: Layers
 
     @property
     def size_bytes(self) -> int:
         """Memory that its keys and values take."""
         return sum(
-            tensor.numel() * tensor.element_size()
-            for layer in self.cache.layers
-            for tensor in (layer.keys, layer.values)
-            if tensor is not None
+            tensor.numel() * tensor.element_size() for layer in self.layers for tensor in layer
         )
 
 
@@ -105,13 +104,11 @@ class Prefixes:
             n_tokens=n_tokens,
             steps=best.steps[:n_tokens],
             n_active=best.n_active[:n_tokens],
-            cache=_beginning(model, best.cache, n_tokens),
+            cache=_beginning(model, best.layers, n_tokens),
         )
 
     def keep(self, prefix: Prefix) -> None:
         """Keeps a run that is stored, in place of one that it continues; others make room."""
-        if not _is_whole(prefix.cache, len(prefix.token_ids)):
-            return
         self._kept = [
             kept
             for kept in self._kept
@@ -140,20 +137,27 @@ def n_common(left: Sequence[int], right: Sequence[int]) -> int:
     return shortest
 
 
-def _beginning(model: PreTrainedModel, cache: DynamicCache, n_tokens: int) -> DynamicCache:
+def find_layers(cache: DynamicCache, n_tokens: int) -> Layers | None:
+    """Keys and values of a cache, or None if a layer has let go of the first tokens.
+
+    A sliding window of attention does so; what it forgot cannot be shared.
+    """
+    layers = []
+    for layer in cache.layers:
+        keys, values = getattr(layer, "keys", None), getattr(layer, "values", None)
+        if not isinstance(keys, torch.Tensor) or not isinstance(values, torch.Tensor):
+            return None
+        if keys.ndim != 4 or keys.shape[-2] != n_tokens:
+            return None
+        layers.append((keys, values))
+    return tuple(layers)
+
+
+def _beginning(model: PreTrainedModel, layers: Layers, n_tokens: int) -> DynamicCache:
     """A cache of its own with the keys and values of the first tokens."""
     beginning = DynamicCache(config=model.config)
     with torch.inference_mode():
-        for index, layer in enumerate(cache.layers):
-            beginning.update(layer.keys[..., :n_tokens, :], layer.values[..., :n_tokens, :], index)
+        for index, (keys, values) in enumerate(layers):
+            # this copies: the cache appends to what it has by making it anew
+            beginning.update(keys[..., :n_tokens, :], values[..., :n_tokens, :], index)
     return beginning
-
-
-def _is_whole(cache: DynamicCache, n_tokens: int) -> bool:
-    """Whether every layer still holds all tokens: a sliding window forgets the first ones."""
-    return all(
-        isinstance(getattr(layer, "keys", None), torch.Tensor)
-        and layer.keys.ndim == 4
-        and layer.keys.shape[-2] == n_tokens
-        for layer in cache.layers
-    )

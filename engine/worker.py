@@ -209,7 +209,8 @@ class Worker:
                 # what it begins with was removed meanwhile: once more, without that
                 resident.prefixes.forget(error.run_key)
             else:
-                resident.prefixes.keep(computed.prefix)
+                if computed.prefix is not None:
+                    resident.prefixes.keep(computed.prefix)
                 return
 
     def _fail(self, flight: Flight, failure: JobFailure) -> None:

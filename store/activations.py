@@ -6,6 +6,7 @@ feature, and equal to what was written: bit for bit, or rounded as codes.py says
 
 from __future__ import annotations
 
+from store.beginnings import read_activations
 from store.connection import Store
 from store.errors import RunNotFoundError
 from store.records import Activations
@@ -40,8 +41,5 @@ class ActivationRepository:
             if not found:
                 raise RunNotFoundError(run_key)
             [(run_no, n_tokens, shift)] = found
-            table = cursor.sql(
-                "SELECT position, feature, code FROM base.activations WHERE run_no = ?",
-                params=[run_no],
-            ).to_arrow_table()
+            table = read_activations(cursor, run_no)
         return to_activations(table, n_tokens, shift)

@@ -72,7 +72,7 @@ class Store:
                 _create(path)
             if not os.access(path, os.R_OK | os.W_OK) or not os.access(path.parent, os.W_OK):
                 raise not_writable(path)
-            store = cls(path, _connect(path))
+            store = cls(path, connect_file(path))
             _open_stores[path] = store
             return store
 
@@ -194,7 +194,7 @@ class Store:
             )
         if self._is_broken and self._connection is not None:
             self._connection.close()
-            self._connection = _connect(self.path)
+            self._connection = connect_file(self.path)
             self._is_broken = False
 
 
@@ -225,7 +225,7 @@ def _create(path: Path) -> None:
     draft = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
         draft.unlink(missing_ok=True)
-        _connect(draft).close()
+        connect_file(draft).close()
         try:
             os.link(draft, path)
         except FileExistsError:
@@ -241,8 +241,14 @@ def _create(path: Path) -> None:
             draft.unlink(missing_ok=True)
 
 
-def _connect(path: Path) -> duckdb.DuckDBPyConnection:
-    """Opens the file, shuts off all that SQL could reach outside of it, and migrates it."""
+def connect_file(path: Path) -> duckdb.DuckDBPyConnection:
+    """Opens the file, shuts off all that SQL could reach outside of it, and migrates it.
+
+    For `Store`, and for a snapshot, which is written whole before anybody opens it.
+
+    Raises:
+        StoreError: if the file cannot be opened, or is no store.
+    """
     try:
         connection = _open_locked_down(path)
         if 0 < stored_version(connection, path) < REBUILT_FROM:

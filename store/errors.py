@@ -73,3 +73,24 @@ class QueryError(StoreError):
     def __init__(self, kind: str, message: str, hint: str = "") -> None:
         super().__init__(message, hint)
         self.kind = kind
+
+
+class SnapshotError(StoreError):
+    """A snapshot could not be written where it was wanted; the store is as it was."""
+
+
+class SnapshotCancelledError(StoreError):
+    """Whoever asked for a snapshot has stopped it; nothing is left of it."""
+
+    def __init__(self) -> None:
+        super().__init__("The snapshot was cancelled.", "Ask for it again.")
+
+
+class SnapshotNotFoundError(StoreError):
+    """This server has no such snapshot, or it has made room for newer ones."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(
+            f"There is no snapshot {job_id[:40]!r} on this server.", "Ask for a new one."
+        )
+        self.job_id = job_id

@@ -34,7 +34,10 @@ _TALLY = """
     FROM base.tallies WHERE slot = ?
 """
 _OF_SOURCE = """
-    SELECT coalesce(sum(n_tokens), 0)::BIGINT,
+    SELECT coalesce(sum(n_tokens), 0)::BIGINT - (
+               SELECT coalesce(sum(end_position - first_position), 0)::BIGINT
+               FROM base.beginnings JOIN base.runs USING (run_no) WHERE source_no = $1
+           ),
            (SELECT any_value(text) FROM base.labels
             WHERE source_no = $1 AND feature = $2 AND is_current)
     FROM base.runs WHERE source_no = $1

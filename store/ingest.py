@@ -13,9 +13,10 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from store.beginnings import insert_beginning
 from store.codes import to_codes
 from store.ordering import IndexColumn, Transposed, expand, transpose
-from store.records import Activations, Run, TokenColumns
+from store.records import Activations, Run, SharedBeginning, TokenColumns
 from store.rows import PASSAGE_TOKENS, passages_table, runs_table, tokens_table
 from store.segments import (
     Postings,
@@ -43,6 +44,7 @@ class CheckedRun:
     run: Run
     tokens: TokenColumns
     activations: Activations
+    shared: SharedBeginning | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,8 @@ def insert_all(
 
     Raises:
         UnicodeEncodeError: if a text is not valid Unicode.
+        RunNotFoundError: if a run that another begins with is not stored.
+        InvalidSpecError: if it does not begin with the same tokens.
     """
     run_nos = range(first_run_no, first_run_no + len(runs))
     tokens = [item.tokens for item in runs]
@@ -95,6 +99,9 @@ def insert_all(
     for name, table in tables.items():
         insert_arrow(cursor, name, table, _INSERTS[name], ())
     insert_passages(cursor, passage_no, run_nos, [item.text for item in tokens])
+    for run_no, item in zip(run_nos, runs, strict=True):
+        if item.shared is not None:
+            insert_beginning(cursor, source.source_no, run_no, item.tokens, item.shared)
     activations = [item.activations for item in runs]
     if any(len(item) for item in activations):
         numbers = Numbers(run_nos, passage_no, n_tokens)

@@ -1,7 +1,7 @@
 """Runs taken out of the store, with everything that they left.
 
 Invariant: a run is there whole, or not at all; statistics of features are those of the runs that
-are left.
+are left. A run that others begin with stays as long as they do.
 """
 
 from __future__ import annotations
@@ -11,11 +11,21 @@ from collections.abc import Sequence
 import duckdb
 import numpy as np
 
+from store.beginnings import list_needed
 from store.connection import Store
 from store.rows import PASSAGE_TOKENS
 from store.segments import count_segments
 
-_OF_RUNS = ("hits", "tool_calls", "outcomes", "tokens", "activations", "passages", "runs")
+_OF_RUNS = (
+    "hits",
+    "tool_calls",
+    "outcomes",
+    "tokens",
+    "activations",
+    "passages",
+    "beginnings",
+    "runs",
+)
 _GONE = "SELECT run_no FROM base.runs WHERE run_key IN (SELECT unnest(?::VARCHAR[]))"
 _AFFECTED = """
     SELECT segment_no, slot FROM base.postings
@@ -36,7 +46,9 @@ _RECOUNT = """
 
 
 def delete_runs(store: Store, run_keys: Sequence[str]) -> int:
-    """Deletes runs, all in one transaction; keys that are not stored are passed over.
+    """Deletes runs, all in one transaction.
+
+    Keys that are not stored are passed over, and so are runs that others begin with.
 
     It waits for a merge under way. Their space is used again by what is written next.
 
@@ -48,6 +60,9 @@ def delete_runs(store: Store, run_keys: Sequence[str]) -> int:
     """
     with store.merge_lock, store.write() as cursor:
         run_nos = [row[0] for row in cursor.execute(_GONE, [list(run_keys)]).fetchall()]
+        while needed := list_needed(cursor, run_nos):
+            # what stays may itself begin with one of the others
+            run_nos = [number for number in run_nos if number not in needed]
         if run_nos:
             _delete_postings(cursor, run_nos)
             for table in _OF_RUNS:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 import duckdb
 
+from store.beginnings import check_beginning
 from store.connection import Store
 from store.errors import InvalidSpecError, RunNotFoundError
 from store.ingest import CheckedRun, insert_all
@@ -20,6 +21,7 @@ from store.records import (
     Activations,
     Failure,
     Run,
+    SharedBeginning,
     StoredRun,
     StoreSummary,
     Token,
@@ -57,7 +59,12 @@ class RunRepository:
         self._store = store
 
     def insert_run(
-        self, source: SourceSpec, run: Run, tokens: tuple[Token, ...], activations: Activations
+        self,
+        source: SourceSpec,
+        run: Run,
+        tokens: tuple[Token, ...],
+        activations: Activations,
+        shared: SharedBeginning | None = None,
     ) -> bool:
         """Writes a run whole, in one transaction; False if a run with its key was there already.
 
@@ -65,12 +72,14 @@ class RunRepository:
             source: its row is made with the first run of it.
             run: `source_id` must be the source's; `hits` and `source_name` are not stored with it.
             tokens: all positions, from 0.
-            activations: ordered by position and feature.
+            activations: ordered by position and feature; of the tokens after the shared ones.
+            shared: beginning whose activations another stored run has.
 
         Raises:
             InvalidSpecError: if the parts do not fit each other, or a text is not valid Unicode.
+            RunNotFoundError: if the run that it begins with is not stored.
         """
-        return self.insert_runs(source, [WholeRun(run, tokens, activations)]) == 1
+        return self.insert_runs(source, [WholeRun(run, tokens, activations, shared)]) == 1
 
     def insert_runs(self, source: SourceSpec, runs: Sequence[WholeRun]) -> int:
         """Writes runs of one source, each whole; returns how many were not there already.
@@ -81,6 +90,7 @@ class RunRepository:
         Raises:
             InvalidSpecError: if parts of a run do not fit each other, or a text is not valid
                 Unicode; of its transaction nothing is stored then.
+            RunNotFoundError: if a run that another begins with is not stored; likewise.
         """
         return sum(self._insert(source, batch) for batch in _batches(runs))
 
@@ -217,7 +227,11 @@ def _checked(source: SourceSpec, item: WholeRun) -> CheckedRun:
         raise InvalidSpecError("source_id", "The run names another source than it comes with.")
     columns = tokens if isinstance(tokens, TokenColumns) else to_token_columns(tokens)
     check_run(source, run, columns, item.activations)
-    return CheckedRun(run, columns, item.activations)
+    if item.shared is not None:
+        own = item.activations.position
+        first = int(own[0]) if len(own) else None
+        check_beginning(columns, item.shared.n_tokens, first)
+    return CheckedRun(run, columns, item.activations, item.shared)
 
 
 def _batches(runs: Sequence[WholeRun]) -> Iterator[Sequence[WholeRun]]:

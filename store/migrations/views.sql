@@ -78,6 +78,13 @@ CREATE OR REPLACE VIEW activations AS
 SELECT r.run_key, s.source_id, a.position, a.feature, base.decode(a.code::BIGINT << s.code_shift) AS value
 FROM base.activations AS a
 JOIN base.runs AS r USING (run_no)
+JOIN base.sources AS s USING (source_no)
+UNION ALL
+SELECT r.run_key, s.source_id, a.position, a.feature, base.decode(a.code::BIGINT << s.code_shift) AS value
+FROM base.beginnings AS b
+JOIN base.activations AS a
+    ON a.run_no = b.owner_run_no AND a.position >= b.first_position AND a.position < b.end_position
+JOIN base.runs AS r ON r.run_no = b.run_no
 JOIN base.sources AS s USING (source_no);
 
 COMMENT ON VIEW activations IS 'One activation above zero, of one feature on one token.';
@@ -102,7 +109,11 @@ WITH seen AS (
     )
     GROUP BY source_no, feature
 ),
-sizes AS (SELECT source_no, sum(n_tokens) AS n_tokens FROM base.runs GROUP BY source_no)
+shared AS (SELECT run_no, sum(end_position - first_position) AS n_shared FROM base.beginnings GROUP BY run_no),
+sizes AS (
+    SELECT source_no, sum(n_tokens - coalesce(n_shared, 0)) AS n_tokens
+    FROM base.runs LEFT JOIN shared USING (run_no) GROUP BY source_no
+)
 SELECT s.source_id, feature, n_tokens_active,
        coalesce(n_tokens_active / nullif(sizes.n_tokens, 0), 0.0) AS density,
        max_value, coalesce(total / nullif(n_tokens_active, 0), 0.0) AS mean_value, label
@@ -110,7 +121,7 @@ FROM seen
 JOIN base.sources AS s USING (source_no)
 LEFT JOIN sizes USING (source_no);
 
-COMMENT ON VIEW features IS 'One feature with statistics over all stored tokens; those that never fired and have no label are left out.';
+COMMENT ON VIEW features IS 'One feature with statistics over all stored tokens, a beginning that runs share counted once; those that never fired and have no label are left out.';
 COMMENT ON COLUMN features.source_id IS 'The source; see sources.';
 COMMENT ON COLUMN features.feature IS 'Index of the feature in its SAE, from 0.';
 COMMENT ON COLUMN features.n_tokens_active IS 'Stored tokens on which it fired.';

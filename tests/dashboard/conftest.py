@@ -15,6 +15,7 @@ from store.activations import ActivationRepository
 from store.connection import Store
 from store.features import FeatureRepository
 from store.runs import RunRepository
+from store.snapshot_jobs import SnapshotJobs
 from tests.dashboard.fake_engine import FakeEngine
 
 
@@ -38,6 +39,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
         activations=ActivationRepository(store),
         features=FeatureRepository(store),
         engine=engine,
+        snapshots=SnapshotJobs(store),
     )
     yield Bench(services, engine)
     services.close()
