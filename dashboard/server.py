@@ -19,6 +19,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
 
 from dashboard.access import AccessPolicy
 from dashboard.api import create_api
@@ -86,7 +87,11 @@ async def lifespan(_app: st.App) -> AsyncGenerator[None]:
 
 app = st.App(
     Path(__file__).with_name("app.py"),
-    routes=[Mount("/api", create_api(get_services, _version())), Route("/healthz", healthz)],
+    routes=[
+        Mount("/api", create_api(get_services, _version())),
+        Mount("/vendor", StaticFiles(directory=Path(__file__).with_name("vendor"))),
+        Route("/healthz", healthz),
+    ],
     middleware=[Middleware(AccessGuard, policy=_policy())],
     lifespan=lifespan,
 )

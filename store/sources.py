@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import duckdb
 
+from store.connection import Store
 from store.errors import SourceNotFoundError
 from store.specs import is_storable
 
@@ -20,6 +21,15 @@ class StoredSource:
     source_no: int
     source_id: str
     d_sae: int
+
+
+def list_source_ids(store: Store) -> tuple[str, ...]:
+    """The ids of all sources that have left runs, the newest first."""
+    with store.read() as cursor:
+        rows = cursor.execute(
+            "SELECT source_id FROM base.sources ORDER BY created_at DESC, source_no DESC"
+        ).fetchall()
+    return tuple(source_id for (source_id,) in rows)
 
 
 def get_source(cursor: duckdb.DuckDBPyConnection, source: str) -> StoredSource:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -207,7 +208,8 @@ def test_every_example_query_runs(pages: Bench) -> None:
     for example in load_example_queries():
         page = open_page("sql", q=example.sql)
         assert not page.exception
-        assert "rows" in "".join(str(item.value) for item in page.markdown), example.title
+        shown = "".join(str(item.value) for item in page.markdown)
+        assert re.search(r"check: \d+ rows?\]", shown), example.title
 
 
 @pytest.mark.parametrize("name", ["home", "ask", "feature", "sql"])

@@ -1,0 +1,92 @@
+"""A query's result as a table: how long it took, whether it was cut, its cells in full, downloads.
+
+Invariant: the result is given; nothing is fetched. A cell that holds a run key or a feature is a
+link to its page; what users and models wrote is a cell, or st.code, never Markdown.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import streamlit as st
+
+from dashboard import session
+from dashboard.result_links import link_cells
+from store.formats import to_bytes, to_json_rows
+from store.sandbox import QueryResult
+
+_MAX_ROWS_SHOWN_WHOLE = 14
+_ROW_PX = 28
+_HEIGHT_PX = 430
+_MAX_CELL_CHARS = 20_000
+_MAX_FIELDS = 40
+
+
+def result_figures(result: QueryResult) -> None:
+    """Rows, time, and whether there are more."""
+    rows = f"{result.n_rows:,} row{'' if result.n_rows == 1 else 's'}"
+    if result.truncated:
+        st.badge(f"truncated at {rows}", color="orange", icon=":material/content_cut:")
+    else:
+        st.badge(rows, color="green", icon=":material/check:")
+    st.caption(f"{result.elapsed_ms:,.0f} ms", width="content")
+
+
+def result_downloads(result: QueryResult) -> None:
+    """The rows that are shown, as files."""
+    for format, mime in (("csv", "text/csv"), ("parquet", "application/vnd.apache.parquet")):
+        st.download_button(
+            "CSV" if format == "csv" else "Parquet",
+            partial(to_bytes, result, "csv" if format == "csv" else "parquet"),
+            file_name=f"featurebook.{format}",
+            mime=mime,
+            icon=":material/download:",
+            on_click="ignore",
+            key=f"download-{format}",
+        )
+
+
+def result_table(result: QueryResult, only_source: str | None, key: str) -> None:
+    """Draws the rows; the row of a clicked cell is shown in full below them.
+
+    Args:
+        only_source: the source of all features, if the store holds one alone.
+        key: of the table; another for another query, so that no selection is carried over.
+    """
+    linked = link_cells(result.table, only_source)
+    config = {
+        name: st.column_config.LinkColumn(name, display_text=part, help="Opens in a new tab.")
+        for name, part in linked.shown_parts.items()
+    }
+    st.dataframe(
+        linked.table,
+        hide_index=True,
+        row_height=_ROW_PX,
+        height="content" if result.n_rows <= _MAX_ROWS_SHOWN_WHOLE else _HEIGHT_PX,
+        column_config=config,
+        on_select="rerun",
+        selection_mode="single-cell",
+        key=key,
+    )
+    cell = session.selected_cell(key)
+    if cell is not None and cell[0] < result.n_rows:
+        _show_row(result, *cell)
+    elif result.n_rows:
+        st.caption("Click a cell to see its row in full; run keys and features open their page.")
+
+
+def _show_row(result: QueryResult, index: int, column: str) -> None:
+    """One row, the clicked column first."""
+    [values] = to_json_rows(result.slice(index, 1))
+    fields = dict(zip((item.name for item in result.columns), values, strict=True))
+    names = [column, *(name for name in fields if name != column)] if column in fields else fields
+    with st.container(border=True, gap="xsmall", key="row_in_full"):
+        st.caption(f"Row {index + 1:,} in full")
+        for name in list(names)[:_MAX_FIELDS]:
+            label, content = st.columns([1, 5], gap="small")
+            label.text(name)
+            value = fields[name]
+            if value is None:
+                content.caption("NULL")
+            else:
+                content.code(str(value)[:_MAX_CELL_CHARS], language=None, wrap_lines=True)
