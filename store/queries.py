@@ -133,7 +133,10 @@ class QueryRepository:
                 " FROM base.query_history WHERE person = ? ORDER BY ran_at DESC LIMIT ?",
                 [person, limit],
             ).fetchall()
-        return tuple(PastQuery(*row[:5], ran_at=from_utc(row[5])) for row in rows)
+        return tuple(
+            PastQuery(sql, elapsed_ms, n_rows, truncated, failure, from_utc(ran_at))
+            for sql, elapsed_ms, n_rows, truncated, failure, ran_at in rows
+        )
 
     def delete_past_queries(self, person: str) -> None:
         """Forgets all that a person ran."""

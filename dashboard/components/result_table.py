@@ -42,6 +42,7 @@ def result_downloads(result: QueryResult) -> None:
             mime=mime,
             icon=":material/download:",
             on_click="ignore",
+            type="tertiary",
             key=f"download-{format}",
         )
 

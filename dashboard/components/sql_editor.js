@@ -5,8 +5,12 @@ const FUNCTIONS = ("abs any_value approx_count_distinct arg_max arg_min avg bool
   "date_trunc exp floor greatest if ifnull lag lead least left len length list ln log lower ltrim max median min mode " +
   "nullif quantile_cont rank regexp_matches replace right round row_number sqrt starts_with stddev string_agg strftime " +
   "substring sum trim upper").split(" ");
-const MORE_KEYWORDS = " qualify pivot unpivot asof positional semi anti exclude replace sample summarize describe " +
-  "struct filter columns grouping sets cube rollup ilike using";
+const KEYWORDS = "all and anti any as asc asof between by case cast collate columns cross cube date desc describe distinct " +
+  "else end escape except exclude exists explain extract false filter first following for from full glob group grouping " +
+  "having ignore ilike in inner intersect interval into is join lambda last lateral left like limit natural not null nulls " +
+  "offset on or order outer over partition percent pivot positional preceding qualify range recursive replace respect " +
+  "right rollup row rows sample select semi sets show similar some summarize table tablesample then timestamp to true " +
+  "try_cast unbounded union unnest unpivot using values when where window with within";
 
 // Names that DuckDB would not take as they are, in quotes.
 function quoted(name) {
@@ -45,7 +49,7 @@ function makeEditor(cm, state) {
   const { views } = state.data;
   const dialect = cm.SQLDialect.define({
     ...cm.PostgreSQL.spec,
-    keywords: cm.PostgreSQL.spec.keywords + MORE_KEYWORDS,
+    keywords: KEYWORDS,
   });
   const schema = Object.fromEntries(views.map((view) => [view.name,
     view.columns.map(([name, type, comment]) => ({ label: name, apply: quoted(name), type: "property", detail: type.toLowerCase(), info: comment }))]));
@@ -71,7 +75,7 @@ function makeEditor(cm, state) {
         ])),
         cm.lineNumbers(), cm.history(), cm.drawSelection(), cm.highlightActiveLine(), cm.bracketMatching(),
         cm.closeBrackets(), cm.highlightSelectionMatches(), cm.search({ top: true }),
-        cm.autocompletion({ override: sources, maxRenderedOptions: 80 }),
+        cm.autocompletion({ override: sources, maxRenderedOptions: 80, icons: false }),
         cm.sql({ dialect, upperCaseKeywords: true }), cm.syntaxHighlighting(style),
         cm.placeholder("SELECT prompt, response FROM runs ORDER BY created_at DESC"),
         cm.EditorState.tabSize.of(2), cm.EditorView.lineWrapping,

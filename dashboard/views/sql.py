@@ -138,12 +138,12 @@ def show_shelf(services: Services) -> None:
     now = datetime.now(UTC)
     person = session.known_person()
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
-        with st.popover("Examples", icon=":material/lightbulb:", key="examples"):
+        with st.popover("Examples", icon=":material/lightbulb:", type="tertiary", key="examples"):
             example_list(load_example_queries())
         saved = services.queries.list_queries()
-        with st.popover(f"Saved · {len(saved)}", icon=":material/bookmark:", key="saved"):
+        with st.popover(f"Saved · {len(saved)}", icon=":material/bookmark:", type="tertiary", key="saved"):
             saved_list(saved, now)
-        with st.popover("History", icon=":material/history:", key="history"):
+        with st.popover("History", icon=":material/history:", type="tertiary", key="history"):
             if person is None:
                 st.caption("Of this browser session: many people share this server's token.")
                 past = session.past_queries()
@@ -208,7 +208,7 @@ def show_result(services: Services, state: ViewState, job: QueryJobView) -> None
         result_figures(result)
         st.space("stretch")
         result_downloads(result)
-        with st.popover("Elsewhere", icon=":material/code:", key="elsewhere"):
+        with st.popover("Elsewhere", icon=":material/code:", type="tertiary", key="elsewhere"):
             address = urlsplit(st.context.url or "")
             elsewhere(f"{address.scheme}://{address.netloc}", urlencode({"q": job.sql}))
     wanted: Show | None = "chart" if shown == "Chart" else None
