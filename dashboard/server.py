@@ -24,6 +24,7 @@ from starlette.staticfiles import StaticFiles
 from dashboard.access import AccessPolicy
 from dashboard.api import create_api
 from dashboard.guard import AccessGuard
+from dashboard.return_path import ReturnPath
 from dashboard.secrets_file import secret_names
 from dashboard.services import close_services, get_services
 from dashboard.settings import ServerSettings
@@ -92,6 +93,6 @@ app = st.App(
         Mount("/vendor", StaticFiles(directory=Path(__file__).with_name("vendor"))),
         Route("/healthz", healthz),
     ],
-    middleware=[Middleware(AccessGuard, policy=_policy())],
+    middleware=[Middleware(AccessGuard, policy=_policy()), Middleware(ReturnPath)],
     lifespan=lifespan,
 )

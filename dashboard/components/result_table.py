@@ -59,16 +59,18 @@ def result_table(result: QueryResult, only_source: str | None, key: str) -> None
         name: st.column_config.LinkColumn(name, display_text=part, help="Opens in a new tab.")
         for name, part in linked.shown_parts.items()
     }
-    st.dataframe(
-        linked.table,
-        hide_index=True,
-        row_height=_ROW_PX,
-        height="content" if result.n_rows <= _MAX_ROWS_SHOWN_WHOLE else _HEIGHT_PX,
-        column_config=config,
-        on_select="rerun",
-        selection_mode="single-cell",
-        key=key,
-    )
+    # The table's own download would hold paths of pages in place of keys: it is hidden there.
+    with st.container(key="result"):
+        st.dataframe(
+            linked.table,
+            hide_index=True,
+            row_height=_ROW_PX,
+            height="content" if result.n_rows <= _MAX_ROWS_SHOWN_WHOLE else _HEIGHT_PX,
+            column_config=config,
+            on_select="rerun",
+            selection_mode="single-cell",
+            key=key,
+        )
     cell = session.selected_cell(key)
     if cell is not None and cell[0] < result.n_rows:
         _show_row(result, *cell)
