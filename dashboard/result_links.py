@@ -16,6 +16,8 @@ from dashboard.links import MAX_INDEX, ViewState, to_path
 
 _RUN_KEY = re.compile(r"[0-9a-f]{64}")
 _QUERY_ID = re.compile(r"[0-9a-f]{8,64}")
+_LAST_NUMBER = re.compile(r"\d+$")
+_PAGES: Mapping[str, str] = {"run_key": "ask", "feature": "feature", "query_id": "sql"}
 _SHOWN_PARTS: Mapping[str, str] = {
     "run_key": r"run=([0-9a-f]{10})",
     "feature": r"feature=0*(\d+)$",
@@ -45,7 +47,7 @@ def link_cells(table: pa.Table, only_source: str | None) -> LinkedTable:
     names = [name for name in _SHOWN_PARTS if name in table.column_names]
     shown_parts = {}
     for name in names:
-        paths = [row_path(name, row, only_source) for row in _rows(table)]
+        paths = [_row_path(name, row, only_source) for row in _rows(table)]
         if any(path is not None for path in paths):
             values = table.column(name).to_pylist()
             cells = [_cell(value, path) for value, path in zip(values, paths, strict=True)]
@@ -55,24 +57,26 @@ def link_cells(table: pa.Table, only_source: str | None) -> LinkedTable:
     return LinkedTable(table, shown_parts)
 
 
-def row_path(name: str, row: Mapping[str, object], only_source: str | None) -> str | None:
-    """The page that a row's cell opens; None if it opens none."""
-    run_key, feature = row.get("run_key"), _index(row.get("feature"))
-    is_run = isinstance(run_key, str) and _RUN_KEY.fullmatch(run_key) is not None
-    of_run = ViewState(run=str(run_key), token=_index(row.get("position")), feature=feature)
-    if name == "run_key" and is_run:
-        return to_path("ask", of_run)
+def row_state(name: str, row: Mapping[str, object], only_source: str | None) -> ViewState | None:
+    """What the cell of a row opens: a state of the page of its column; None if it opens nothing."""
+    value, feature = row.get(name), _index(row.get("feature"))
+    if name == "run_key" and isinstance(value, str) and _RUN_KEY.fullmatch(value):
+        return ViewState(run=value, token=_index(row.get("position")), feature=feature)
     if name == "feature" and feature is not None:
         source = row.get("source_id") or row.get("source") or only_source
-        if isinstance(source, str):
-            # Ten digits, so that links sort as their numbers do.
-            path = to_path("feature", ViewState(source=source))
-            return f"{path}&feature={feature:010d}"
-        return to_path("ask", of_run) if is_run else None
-    query_id = row.get("query_id")
-    if name == "query_id" and isinstance(query_id, str) and _QUERY_ID.fullmatch(query_id):
-        return to_path("sql", ViewState(query=query_id))
+        return ViewState(source=source, feature=feature) if isinstance(source, str) else None
+    if name == "query_id" and isinstance(value, str) and _QUERY_ID.fullmatch(value):
+        return ViewState(query=value)
     return None
+
+
+def _row_path(name: str, row: Mapping[str, object], only_source: str | None) -> str | None:
+    state = row_state(name, row, only_source)
+    if state is None:
+        return None
+    path = to_path(_PAGES[name], state)
+    # Ten digits, so that links sort as their numbers do.
+    return path if name != "feature" else _LAST_NUMBER.sub(f"{state.feature:010d}", path)
 
 
 def _rows(table: pa.Table) -> Sequence[Mapping[str, object]]:

@@ -12,7 +12,9 @@ _STYLE = """<style>
 .stMainBlockContainer [data-testid="stVerticalBlock"] { gap: 0.55rem; }
 .stMainBlockContainer h1 { padding: 0; }
 [data-testid="stCaptionContainer"] { color: inherit; opacity: 0.78; }
-.st-key-result [data-testid="stElementToolbarButton"]:has([aria-label="Download as CSV"]) { display: none; }
+.st-key-result [data-testid="stElementToolbarButton"]:has([aria-label="Download as CSV"]) {
+  display: none;
+}
 @media (max-width: 640px) { .stMainBlockContainer { padding-left: 0.7rem; padding-right: 0.7rem; } }
 </style>"""
 

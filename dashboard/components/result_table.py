@@ -6,12 +6,15 @@ link to its page; what users and models wrote is a cell, or st.code, never Markd
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from functools import partial
 
 import streamlit as st
 
 from dashboard import session
-from dashboard.result_links import link_cells
+from dashboard.links import to_params
+from dashboard.result_links import link_cells, row_state
 from store.formats import to_bytes, to_json_rows
 from store.sandbox import QueryResult
 
@@ -20,6 +23,12 @@ _ROW_PX = 28
 _HEIGHT_PX = 430
 _MAX_CELL_CHARS = 20_000
 _MAX_FIELDS = 40
+_MAX_LINE_CHARS = 120
+_PAGES: Mapping[str, tuple[str, str]] = {
+    "run_key": ("views/ask.py", "Open the run"),
+    "feature": ("views/feature.py", "Open the feature"),
+    "query_id": ("views/sql.py", "Open the query"),
+}
 
 
 def result_figures(result: QueryResult) -> None:
@@ -73,23 +82,41 @@ def result_table(result: QueryResult, only_source: str | None, key: str) -> None
         )
     cell = session.selected_cell(key)
     if cell is not None and cell[0] < result.n_rows:
-        _show_row(result, *cell)
+        _show_row(result, *cell, only_source)
     elif result.n_rows:
         st.caption("Click a cell to see its row in full; run keys and features open their page.")
 
 
-def _show_row(result: QueryResult, index: int, column: str) -> None:
-    """One row, the clicked column first."""
+def _show_row(result: QueryResult, index: int, column: str, only_source: str | None) -> None:
+    """One row, the clicked column first, with links that stay in this session."""
     [values] = to_json_rows(result.slice(index, 1))
     fields = dict(zip((item.name for item in result.columns), values, strict=True))
-    names = [column, *(name for name in fields if name != column)] if column in fields else fields
+    first = [column] if column in fields else []
+    names = [*first, *(name for name in fields if name not in first)]
     with st.container(border=True, gap="xsmall", key="row_in_full"):
-        st.caption(f"Row {index + 1:,} in full")
-        for name in list(names)[:_MAX_FIELDS]:
-            label, content = st.columns([1, 5], gap="small")
-            label.text(name)
-            value = fields[name]
-            if value is None:
-                content.caption("NULL")
-            else:
-                content.code(str(value)[:_MAX_CELL_CHARS], language=None, wrap_lines=True)
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            st.caption(f"Row {index + 1:,} in full", width="content")
+            for name, (page, label) in _PAGES.items():
+                state = row_state(name, fields, only_source)
+                if state is not None:
+                    st.page_link(page, label=label, query_params=to_params(state))
+        for name in names[:_MAX_FIELDS]:
+            left, right = st.columns([1, 5], gap="small")
+            left.caption(_escaped(name))
+            with right:
+                _show_value(fields[name])
+
+
+def _show_value(value: object) -> None:
+    text = str(value)[:_MAX_CELL_CHARS]
+    if value is None:
+        st.caption("NULL")
+    elif len(text) <= _MAX_LINE_CHARS and text.isprintable():
+        st.text(text)
+    else:
+        st.code(text, language=None, wrap_lines=True)
+
+
+def _escaped(name: str) -> str:
+    """A column's name, which may be anything, as Markdown that reads as the name."""
+    return re.sub(r"([^\w\s])", r"\\\1", " ".join(name.split()))

@@ -141,7 +141,9 @@ def show_shelf(services: Services) -> None:
         with st.popover("Examples", icon=":material/lightbulb:", type="tertiary", key="examples"):
             example_list(load_example_queries())
         saved = services.queries.list_queries()
-        with st.popover(f"Saved · {len(saved)}", icon=":material/bookmark:", type="tertiary", key="saved"):
+        with st.popover(
+            f"Saved · {len(saved)}", icon=":material/bookmark:", type="tertiary", key="saved"
+        ):
             saved_list(saved, now)
         with st.popover("History", icon=":material/history:", type="tertiary", key="history"):
             if person is None:

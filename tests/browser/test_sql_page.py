@@ -139,7 +139,7 @@ def test_names_are_completed_by_keyboard_and_inserted_from_the_list_of_views(
     page.locator(".column .name", has_text="logprob").click()
     expect(page.locator(READY)).to_contain_text("r.seed logprob")
     page.get_by_role("button", name="Explain").click()
-    expect(page.get_by_text('Referenced column "logprob" not found')).to_be_visible()
+    expect(page.get_by_text("syntax error at or near")).to_be_visible()
 
 
 def test_a_long_query_has_a_short_link_and_a_foreign_one_a_sentence(
@@ -177,7 +177,12 @@ def test_a_run_key_opens_its_run_and_a_row_is_shown_in_full(
     assert f"run={run_key}" in opened.value.url
     table.click(position={"x": width - 60, "y": 48})
     expect(page.get_by_text("Row 1 in full")).to_be_visible()
-    expect(page.get_by_text(run_key)).to_be_visible()
+    expect(page.locator(".st-key-row_in_full").get_by_text(run_key)).to_be_visible()
+    page.get_by_role("link", name="Open the run").click()
+    page.locator(".chip").first.wait_for()
+    page.go_back()
+    page.locator(READY).wait_for()
+    expect(page.locator(READY)).to_contain_text("FROM activations")
 
 
 @pytest.mark.parametrize("is_dark", [False, True], ids=["light", "dark"])

@@ -64,7 +64,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def start_server(store: Path, log: Path, port: int | None = None, **environment: str) -> Server:
+def start_server(store: Path, log: Path, port: int | None = None, /, **environment: str) -> Server:
     """Starts a server, on a free port unless one is given, and waits until it answers."""
     port = port or free_port()
     with log.open("ab") as output:
