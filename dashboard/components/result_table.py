@@ -63,6 +63,9 @@ def result_table(result: QueryResult, only_source: str | None, key: str) -> None
         only_source: the source of all features, if the store holds one alone.
         key: of the table; another for another query, so that no selection is carried over.
     """
+    if not result.n_rows:
+        st.text("The query ran, and nothing that is stored matches it.")
+        return
     linked = link_cells(result.table, only_source)
     config = {
         name: st.column_config.LinkColumn(name, display_text=part, help="Opens in a new tab.")
@@ -83,7 +86,7 @@ def result_table(result: QueryResult, only_source: str | None, key: str) -> None
     cell = session.selected_cell(key)
     if cell is not None and cell[0] < result.n_rows:
         _show_row(result, *cell, only_source)
-    elif result.n_rows:
+    else:
         st.caption("Click a cell to see its row in full; run keys and features open their page.")
 
 
