@@ -55,6 +55,7 @@ class _Job:
     sql: str
     stop: threading.Event = field(default_factory=threading.Event)
     ended: threading.Event = field(default_factory=threading.Event)
+    released: threading.Event = field(default_factory=threading.Event)
     started: float = field(default_factory=time.monotonic)
     elapsed_s: float = 0.0
     result: QueryResult | None = None
@@ -134,7 +135,7 @@ class QueryJobs:
         for job in jobs:
             job.stop.set()
         for job in jobs:
-            job.ended.wait(_CLOSE_TIMEOUT_S)
+            job.released.wait(_CLOSE_TIMEOUT_S)
 
     def _work(
         self,
@@ -153,6 +154,7 @@ class QueryJobs:
             error = QueryError("runtime", "The query failed by a fault of this server.")
             raise
         finally:
+            job.released.set()
             with self._lock:
                 if not job.ended.is_set():
                     self._end(job, result, error)

@@ -112,11 +112,11 @@ def test_pages_read_on_while_every_place_has_a_heavy_query(
     assert len(failures) == MAX_AT_ONCE == len(HEAVY)
     assert {failure.kind for failure in failures} <= {"timeout", "memory"}
     with capsys.disabled():
-        print(
+        sys.stdout.write(
             f"\npage reads: {statistics.median(idle_s) * 1e3:.1f} ms idle,"
             f" {statistics.median(busy_s) * 1e3:.1f} ms (slowest {max(busy_s) * 1e3:.0f})"
             f" beside {len(HEAVY)} heavy queries,"
-            f" {statistics.median(busy_s) / statistics.median(idle_s):.1f} times"
+            f" {statistics.median(busy_s) / statistics.median(idle_s):.1f} times\n"
         )
 
 
