@@ -101,7 +101,9 @@ def _show_row(result: QueryResult, index: int, column: str, only_source: str | N
             st.caption(f"Row {index + 1:,} in full", width="content")
             for name, (page, label) in _PAGES.items():
                 state = row_state(name, fields, only_source)
-                if state is not None:
+                if state is not None and page == "views/sql.py":
+                    st.button(label, type="tertiary", on_click=session.show, args=(state,))
+                elif state is not None:
                     st.page_link(page, label=label, query_params=to_params(state))
         for name in names[:_MAX_FIELDS]:
             left, right = st.columns([1, 5], gap="small")

@@ -133,19 +133,25 @@ def follow(services: Services, job_id: str) -> None:
         st.progress(min(1.0, job.elapsed_s / TIMEOUT_S))
 
 
-def show_shelf(services: Services) -> None:
+def show_shelf(services: Services, state: ViewState) -> None:
     """Examples, saved queries, history."""
     now = datetime.now(UTC)
     person = session.known_person()
+    # Another query is another shelf: one that is open closes when something is taken from it.
+    shown = hash((state.q, state.query))
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
-        with st.popover("Examples", icon=":material/lightbulb:", type="tertiary", key="examples"):
-            example_list(load_example_queries())
+        with st.popover(
+            "Examples", icon=":material/lightbulb:", type="tertiary", key=f"examples-{shown}"
+        ):
+            example_list(load_example_queries(), "example")
         saved = services.queries.list_queries()
         with st.popover(
             f"Saved · {len(saved)}", icon=":material/bookmark:", type="tertiary", key="saved"
         ):
             saved_list(saved, now)
-        with st.popover("History", icon=":material/history:", type="tertiary", key="history"):
+        with st.popover(
+            "History", icon=":material/history:", type="tertiary", key=f"history-{shown}"
+        ):
             if person is None:
                 st.caption("Of this browser session: many people share this server's token.")
                 past = session.past_queries()
@@ -173,7 +179,7 @@ def show_saved(services: Services, saved: SavedQuery, is_edited: bool) -> None:
             width="content",
         )
         if saved.created_by == session.user_name():
-            with st.popover("Delete", icon=":material/delete:", key="delete"):
+            with st.popover("Delete", icon=":material/delete:", type="tertiary", key="delete"):
                 st.text("Its link will stop working for everyone.")
                 if st.button("Delete it", type="primary", key="delete_query"):
                     services.queries.delete_query(saved.query_id, session.user_name())
@@ -208,7 +214,6 @@ def show_result(services: Services, state: ViewState, job: QueryJobView) -> None
             key=f"show-{job.job_id}-{state.show}",
         )
         result_figures(result)
-        st.space("stretch")
         result_downloads(result)
         with st.popover("Elsewhere", icon=":material/code:", type="tertiary", key="elsewhere"):
             address = urlsplit(st.context.url or "")
@@ -249,7 +254,7 @@ if event is not None:
         state = answer(services, state, event, saved)
         saved = find_saved(services, state)
 sql = state.q or (saved.sql if saved else "")
-show_shelf(services)
+show_shelf(services, state)
 job = None
 problem = None
 if sql:
@@ -278,7 +283,7 @@ with error_boundary():
         notice("error", problem.message, problem.hint)
     elif job is None:
         st.text("Type one query over the views beside the editor, or take a question:")
-        example_list(load_example_queries())
+        example_list(load_example_queries(), "question")
     elif job.is_active:
         follow(services, job.job_id)
     else:
