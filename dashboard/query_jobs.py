@@ -33,12 +33,14 @@ class QueryJobView:
     """A job at one moment.
 
     Attributes:
-        elapsed_s: since it was submitted, until it ended.
+        asked_at: when it was submitted, UTC; what it read is as of then, or a little later.
+        elapsed_s: since then, until it ended.
         result, error: what came of it; both None while it is active.
     """
 
     job_id: str
     sql: str
+    asked_at: datetime
     elapsed_s: float
     result: QueryResult | None
     error: StoreError | None
@@ -56,6 +58,7 @@ class _Job:
     stop: threading.Event = field(default_factory=threading.Event)
     ended: threading.Event = field(default_factory=threading.Event)
     released: threading.Event = field(default_factory=threading.Event)
+    asked_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     started: float = field(default_factory=time.monotonic)
     elapsed_s: float = 0.0
     result: QueryResult | None = None
@@ -111,7 +114,7 @@ class QueryJobs:
                 return None
             is_over = job.ended.is_set()
             elapsed_s = job.elapsed_s if is_over else time.monotonic() - job.started
-            return QueryJobView(job.job_id, job.sql, elapsed_s, job.result, job.error)
+            return QueryJobView(job.job_id, job.sql, job.asked_at, elapsed_s, job.result, job.error)
 
     def wait(self, job_id: str, timeout_s: float) -> None:
         """Waits a moment, so that a quick query needs no second drawing of its page."""

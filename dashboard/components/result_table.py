@@ -6,8 +6,8 @@ link to its page; what users and models wrote is a cell, or st.code, never Markd
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
+from datetime import datetime
 from functools import partial
 
 import streamlit as st
@@ -31,14 +31,14 @@ _PAGES: Mapping[str, tuple[str, str]] = {
 }
 
 
-def result_figures(result: QueryResult) -> None:
-    """Rows, time, and whether there are more."""
+def result_figures(result: QueryResult, asked_at: datetime) -> None:
+    """Rows, whether there are more, how long it took, and when that was."""
     rows = f"{result.n_rows:,} row{'' if result.n_rows == 1 else 's'}"
     if result.truncated:
         st.badge(f"truncated at {rows}", color="orange", icon=":material/content_cut:")
     else:
         st.badge(rows, color="green", icon=":material/check:")
-    st.caption(f"{result.elapsed_ms:,.0f} ms", width="content")
+    st.caption(f"{result.elapsed_ms:,.0f} ms, at {asked_at:%H:%M:%S} UTC", width="content")
 
 
 def result_downloads(result: QueryResult) -> None:
@@ -107,7 +107,7 @@ def _show_row(result: QueryResult, index: int, column: str, only_source: str | N
                     st.page_link(page, label=label, query_params=to_params(state))
         for name in names[:_MAX_FIELDS]:
             left, right = st.columns([1, 5], gap="small")
-            left.caption(_escaped(name))
+            left.text(name)
             with right:
                 _show_value(fields[name])
 
@@ -120,8 +120,3 @@ def _show_value(value: object) -> None:
         st.text(text)
     else:
         st.code(text, language=None, wrap_lines=True)
-
-
-def _escaped(name: str) -> str:
-    """A column's name, which may be anything, as Markdown that reads as the name."""
-    return re.sub(r"([^\w\s])", r"\\\1", " ".join(name.split()))

@@ -222,7 +222,6 @@ export default function (component) {
   const names = JSON.stringify(data.views);
   if (state.names !== names) drawSchema(state);
   state.names = names;
-  root.classList.toggle("running", data.running);
   root.querySelector('[data-action="update"]').hidden = !data.updatable;
   if (data.sql !== state.given) {
     const isOther = getText(state) !== data.sql;

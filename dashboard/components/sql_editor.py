@@ -61,7 +61,6 @@ def sql_editor(
     key: str,
     on_ask: Callable[[], None],
     is_updatable: bool = False,
-    is_running: bool = False,
 ) -> None:
     """Draws the editor.
 
@@ -83,7 +82,6 @@ def sql_editor(
         ],
         "open": list(OPEN_VIEWS),
         "updatable": is_updatable,
-        "running": is_running,
     }
     _mount(key=key, data=data, on_asked_change=on_ask)
 

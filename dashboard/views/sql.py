@@ -172,10 +172,8 @@ def show_saved(services: Services, saved: SavedQuery, is_edited: bool) -> None:
         st.badge("edited copy of" if is_edited else "saved query", icon=":material/bookmark:")
         st.text(saved.title, width="content")
         changed = f", changed {saved.updated_at:%Y-%m-%d %H:%M}" if saved.updated_at else ""
-        st.caption(
-            f"by {saved.created_by}, {saved.created_at:%Y-%m-%d %H:%M}{changed} UTC".replace(
-                "_", r"\_"
-            ),
+        st.text(
+            f"by {saved.created_by}, {saved.created_at:%Y-%m-%d %H:%M}{changed} UTC",
             width="content",
         )
         if saved.created_by == session.user_name():
@@ -213,7 +211,7 @@ def show_result(services: Services, state: ViewState, job: QueryJobView) -> None
             label_visibility="collapsed",
             key=f"show-{job.job_id}-{state.show}",
         )
-        result_figures(result)
+        result_figures(result, job.asked_at)
         result_downloads(result)
         with st.popover("Elsewhere", icon=":material/code:", type="tertiary", key="elsewhere"):
             address = urlsplit(st.context.url or "")
@@ -264,7 +262,7 @@ if sql:
         problem = error
 is_updatable = saved is not None and sql != saved.sql and saved.created_by == session.user_name()
 with place:
-    copied = replace(state, at=datetime.now(UTC)) if sql else ViewState()
+    copied = replace(state, at=job.asked_at) if job is not None else ViewState(q=sql or None)
     copy_link(services.short_path("sql", copied), key="copy_link")
 sql_editor(
     sql,
@@ -272,7 +270,6 @@ sql_editor(
     key=EDITOR,
     on_ask=lambda: None,
     is_updatable=is_updatable,
-    is_running=job is not None and job.is_active,
 )
 if saved is not None:
     show_saved(services, saved, is_edited=sql != saved.sql)
