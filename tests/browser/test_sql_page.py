@@ -104,7 +104,7 @@ def test_a_runaway_query_is_cancelled_at_once_and_the_page_goes_on(
 ) -> None:
     page = tab(f"{server.url}/sql", shown=READY).page
     write(page, ENDLESS)
-    page.get_by_role("button", name="Run").first.click()
+    page.locator(".bar .main").click()
     expect(page.get_by_text("s of at most 10 s")).to_be_visible()
     other = tab(f"{server.url}/ask?run={run_key}", shown=".chip").page
     expect(other.get_by_text("from the store")).to_be_visible()
@@ -112,6 +112,24 @@ def test_a_runaway_query_is_cancelled_at_once_and_the_page_goes_on(
     expect(page.get_by_text("The query was cancelled.")).to_be_visible()
     write(page, "SELECT 42 AS answer")
     page.keyboard.press("ControlOrMeta+Enter")
+    expect(page.get_by_text(ONE_ROW)).to_be_visible()
+
+
+def test_a_question_from_the_shelf_is_in_the_address_and_back_leaves_it(
+    server: Server, tab: OpenTab, run_key: str
+) -> None:
+    page = tab(f"{server.url}/sql?q=SELECT+1+AS+one", shown=READY).page
+    page.get_by_role("button", name="Examples").click()
+    page.get_by_role("button", name="How much does each source hold?").click()
+    page.wait_for_url(re.compile("d_sae"))
+    expect(page.locator(READY)).to_contain_text("FROM sources")
+    expect(page.locator("[data-testid='stPopoverBody']")).to_have_count(0)
+    page.get_by_role("button", name="Elsewhere").click()
+    expect(page.get_by_text("import duckdb")).to_be_visible()
+    page.keyboard.press("Escape")
+    assert "d_sae" in page.url
+    page.go_back()
+    expect(page.locator(READY)).to_have_text("SELECT 1 AS one")
     expect(page.get_by_text(ONE_ROW)).to_be_visible()
 
 
