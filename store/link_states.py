@@ -41,7 +41,7 @@ class LinkStateRepository:
                 "SELECT 1 FROM base.link_states WHERE state_id = ?", [state_id]
             ).fetchall()
         if not rows:
-            with self._store.write() as cursor:
+            with self._store.write(is_counted=False) as cursor:
                 cursor.execute(
                     "INSERT INTO base.link_states VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
                     [state_id, content, to_utc(datetime.now(UTC))],

@@ -103,7 +103,7 @@ class QueryRepository:
 
     def insert_past_query(self, person: str, past: PastQuery) -> None:
         """Notes that a person ran a query; an older note of the same statement goes."""
-        with self._store.write() as cursor:
+        with self._store.write(is_counted=False) as cursor:
             cursor.execute(
                 "DELETE FROM base.query_history WHERE person = $1 AND (sql = $2 OR ran_at < ("
                 "SELECT ran_at FROM base.query_history WHERE person = $1"
@@ -140,7 +140,7 @@ class QueryRepository:
 
     def delete_past_queries(self, person: str) -> None:
         """Forgets all that a person ran."""
-        with self._store.write() as cursor:
+        with self._store.write(is_counted=False) as cursor:
             cursor.execute("DELETE FROM base.query_history WHERE person = ?", [person])
 
     def _check_author(self, query_id: str, person: str) -> None:

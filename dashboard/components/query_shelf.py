@@ -23,13 +23,10 @@ _MAX_SQL_CHARS = 140
 
 def example_list(examples: Sequence[ExampleQuery], key: str) -> None:
     """Questions, each a button that asks it."""
-    for index, example in enumerate(examples):
-        _open_button(
-            example.title,
-            ":material/play_arrow:",
-            ViewState(q=example.sql),
-            f"{key}-{index}",
-        )
+    with st.container(key=f"dense-{key}"):
+        for index, example in enumerate(examples):
+            state = ViewState(q=example.sql)
+            _open_button(example.title, ":material/play_arrow:", state, f"{key}-{index}")
 
 
 def saved_list(queries: Sequence[SavedQuery], now: datetime) -> None:

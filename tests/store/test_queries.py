@@ -83,6 +83,14 @@ def test_a_history_holds_each_statement_once_the_last_first(queries: QueryReposi
     assert found[0].ran_at == NOW + timedelta(0, 2)
 
 
+def test_a_history_spoils_no_cache(queries: QueryRepository, store: Store) -> None:
+    before = store.data_version
+    queries.insert_past_query("ann", PAST)
+    assert store.data_version == before
+    queries.insert_query("One", "SELECT 1", "ann")
+    assert store.data_version > before
+
+
 def test_a_history_ends_after_a_hundred(queries: QueryRepository) -> None:
     for index in range(HISTORY_LENGTH + 5):
         past = replace(PAST, sql=f"SELECT {index}", ran_at=NOW + timedelta(0, index))
