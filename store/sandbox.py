@@ -22,6 +22,7 @@ import pyarrow as pa
 
 from store.connection import Store
 from store.errors import QueryError
+from store.memory_watch import must_stop
 from store.query_places import QueryPlaces
 from store.sql_guard import check_statement
 
@@ -149,7 +150,7 @@ def _run(
     with (
         store.read() as cursor,
         _translated(store),
-        _time_limit(cursor.interrupt, end - time.perf_counter(), stop),
+        _limits(store, cursor.interrupt, end - time.perf_counter(), stop),
     ):
         # Not execute(): Arrow out of its result is a second copy of every row.
         relation = _with_plain_types(cursor.sql(statement))
@@ -241,45 +242,59 @@ def _fetch(reader: pa.RecordBatchReader, max_rows: int) -> tuple[pa.Table, bool]
 
 
 @contextmanager
-def _time_limit(
-    interrupt: Callable[[], None], limit_s: float, stop: threading.Event
+def _limits(
+    store: Store, interrupt: Callable[[], None], limit_s: float, stop: threading.Event
 ) -> Iterator[None]:
-    """Interrupts what runs inside after limit_s, or when stop is set, and again until it ends.
+    """Interrupts what runs inside after limit_s, when stop is set, or where memory is short.
 
-    Again, because an interrupt that comes just before a statement starts is forgotten.
+    It does so again until it ends: an interrupt just before a statement starts is forgotten.
 
     Raises:
-        QueryError: of kind `timeout` or `cancelled`, instead of whatever the interrupt caused.
+        QueryError: `timeout`, `cancelled` or `memory`, instead of what the interrupt caused.
     """
-    ended, fired = threading.Event(), threading.Event()
+    ended = threading.Event()
+    reasons: list[QueryError] = []
     end = time.monotonic() + limit_s
 
-    def watch() -> None:
-        wait_s = 0.0 if limit_s <= 0 else min(limit_s, _LOOK_EVERY_S)
-        while not ended.wait(wait_s):
-            left_s = end - time.monotonic()
-            if stop.is_set() or left_s <= 0:
-                fired.set()
-                interrupt()
-            wait_s = min(left_s, _LOOK_EVERY_S) if left_s > 0 else _LOOK_EVERY_S
+    def reason() -> QueryError | None:
+        if stop.is_set():
+            return _cancelled()
+        if time.monotonic() >= end:
+            return QueryError(
+                "timeout",
+                f"The query was stopped after {limit_s:.3g} s.",
+                "Ask for less: filter by run_key or source_id, or sample with USING SAMPLE.",
+            )
+        return _out_of_memory() if must_stop(store) else None
 
-    watcher = threading.Thread(target=watch, name="query-time-limit", daemon=True)
+    def watch() -> None:
+        while not ended.wait(min(max(end - time.monotonic(), 0.0), _LOOK_EVERY_S)):
+            found = None if reasons else reason()
+            if found is not None:
+                reasons.append(found)
+            if reasons:
+                interrupt()
+                ended.wait(_LOOK_EVERY_S)
+
+    watcher = threading.Thread(target=watch, name="query-limits", daemon=True)
     watcher.start()
     try:
         yield
     except (duckdb.Error, pa.ArrowException, OSError, MemoryError) as error:
-        if not fired.is_set():
+        if not reasons:
             raise
-        if stop.is_set():
-            raise _cancelled() from error
-        raise QueryError(
-            "timeout",
-            f"The query was stopped after {limit_s:.3g} s.",
-            "Ask for less: filter by run_key or source_id, or sample with USING SAMPLE.",
-        ) from error
+        raise reasons[0] from error
     finally:
         ended.set()
         watcher.join()
+
+
+def _out_of_memory() -> QueryError:
+    return QueryError(
+        "memory",
+        "The query needs more memory than a query may use.",
+        "Ask for less at once: filter, aggregate, or add LIMIT.",
+    )
 
 
 def to_values(column: pa.ChunkedArray) -> list[object]:
@@ -336,11 +351,7 @@ def _query_error(error: Exception, path: Path) -> QueryError:
     found = _MESSAGE.match(str(error))
     category, text = (found["category"], found["text"]) if found else ("", str(error))
     if isinstance(error, MemoryError) or category == "Out of Memory" or "offload" in text:
-        return QueryError(
-            "memory",
-            "The query needs more memory than a query may use.",
-            "Ask for less at once: filter, aggregate, or add LIMIT.",
-        )
+        return _out_of_memory()
     if "read-only mode" in text:
         return QueryError("refused", "The query would write: this only reads.")
     if text.startswith("Values were not provided"):

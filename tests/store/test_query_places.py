@@ -7,9 +7,11 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from store import connection
 from store.connection import Store
 from store.errors import QueryError
 from store.features import FeatureRepository
@@ -23,6 +25,11 @@ HEAVY = (
     "SELECT max(hash(i)) FROM range(100000000000) t(i)",
     "SELECT count(DISTINCT hash(i)) FROM range(10000000000) t(i)",
     "SELECT i FROM range(10000000000) t(i) ORDER BY hash(i)",
+)
+COLLECTING = (
+    "SELECT len(list(hash(i))) FROM range(2000000000) t(i)",
+    "SELECT length(string_agg(i::VARCHAR, ',')) FROM range(2000000000) t(i)",
+    "SELECT json_array_length(json_group_array(i)) FROM range(1000000000) t(i)",
 )
 N_RUNS = 40
 
@@ -118,6 +125,35 @@ def test_pages_read_on_while_every_place_has_a_heavy_query(
             f" beside {len(HEAVY)} heavy queries,"
             f" {statistics.median(busy_s) / statistics.median(idle_s):.1f} times\n"
         )
+
+
+def test_queries_that_collect_without_end_leave_memory_to_pages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "_MEMORY_BOUNDS_MIB", (512, 512))
+    opened = Store.open(tmp_path / "store.duckdb")
+    runs = RunRepository(opened)
+    for index in range(N_RUNS):
+        runs.insert_run(
+            SOURCE, make_run(index, 40), make_tokens(40, 12), make_activations(index, 40, 12)
+        )
+    kinds: list[str] = []
+
+    def collect(sql: str) -> None:
+        with pytest.raises(QueryError) as caught:
+            run_query(opened, sql, timeout_s=10)
+        kinds.append(caught.value.kind)
+
+    threads = [threading.Thread(target=collect, args=(sql,)) for sql in COLLECTING]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        read_pages(opened, 0.2)
+    for thread in threads:
+        thread.join()
+    opened.close()
+    assert len(kinds) == len(COLLECTING)
+    assert "memory" in kinds
 
 
 def read_pages(store: Store, for_s: float) -> list[float]:
