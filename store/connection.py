@@ -125,8 +125,11 @@ class Store:
                 _rollback(cursor)
 
     @contextlib.contextmanager
-    def write(self) -> Iterator[duckdb.DuckDBPyConnection]:
+    def write(self, is_counted: bool = True) -> Iterator[duckdb.DuckDBPyConnection]:
         """A cursor in a transaction that is committed at the end, or rolled back on any exception.
+
+        Args:
+            is_counted: whether it is one of data_version: not where no cache holds what is written.
 
         Raises:
             StoreError: for whatever DuckDB raises inside; nothing was written then.
@@ -134,7 +137,7 @@ class Store:
         with self._write_lock, self._transaction() as cursor:
             yield cursor
             # Counted before: a commit may stand although the checkpoint after it fails.
-            self._data_version += 1
+            self._data_version += is_counted
 
     @contextlib.contextmanager
     def rewrite(self) -> Iterator[duckdb.DuckDBPyConnection]:

@@ -16,6 +16,8 @@ import duckdb
 from store.errors import StoreUnusableError
 
 _FOLDER = Path(__file__).with_name("migrations")
+_VIEWS = "views.sql"
+_VIEW = re.compile(r"^CREATE OR REPLACE VIEW (\w+)", re.MULTILINE)
 _NUMBERED = re.compile(r"(?P<version>\d{3})_\w+\.sql")
 
 
@@ -27,6 +29,12 @@ def versions() -> tuple[tuple[int, Path], ...]:
     """The numbered files, in the order in which they apply."""
     found = ((_NUMBERED.fullmatch(file.name), file) for file in sorted(_FOLDER.glob("*.sql")))
     return tuple((int(match["version"]), file) for match, file in found if match is not None)
+
+
+def view_names() -> tuple[str, ...]:
+    """The public views, in the order in which they are made."""
+    text = (_FOLDER / _VIEWS).read_text(encoding="utf-8")
+    return tuple(_VIEW.findall(text))
 
 
 def migrate(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
@@ -88,7 +96,7 @@ def _apply(connection: duckdb.DuckDBPyConnection, version: int, file: Path) -> N
 
 def _apply_views(connection: duckdb.DuckDBPyConnection) -> None:
     """Makes the views anew when their text changed, in either direction of versions."""
-    text = (_FOLDER / "views.sql").read_text(encoding="utf-8")
+    text = (_FOLDER / _VIEWS).read_text(encoding="utf-8")
     digest = hashlib.sha256(text.encode()).hexdigest()
     if connection.execute("SELECT digest FROM base.views_made").fetchall() == [(digest,)]:
         return

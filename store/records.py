@@ -249,3 +249,46 @@ class StoreSummary:
     hits: int
     saved_s: float
     size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class SavedQuery:
+    """A query that somebody saved for everyone, under a title.
+
+    Attributes:
+        updated_at: when its author last changed it; None if never.
+    """
+
+    query_id: str
+    title: str
+    sql: str
+    created_by: str
+    created_at: datetime
+    updated_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PastQuery:
+    """A query that somebody ran.
+
+    Attributes:
+        elapsed_ms, n_rows: None if it failed.
+        failure: one sentence that says why it failed; None if it did not.
+        ran_at: when it ended, UTC.
+    """
+
+    sql: str
+    elapsed_ms: float | None
+    n_rows: int | None
+    truncated: bool
+    failure: str | None
+    ran_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What was stored after some moment."""
+
+    n_runs: int
+    n_labels: int
+    n_outcomes: int

@@ -164,6 +164,14 @@ class RunRepository:
         with self._store.read() as cursor:
             return tuple(_select_runs(cursor, newest_first, max(limit, 0)).values())
 
+    def list_source_ids(self) -> tuple[str, ...]:
+        """The ids of all sources that have left runs, the newest first."""
+        with self._store.read() as cursor:
+            rows = cursor.execute(
+                "SELECT source_id FROM base.sources ORDER BY created_at DESC, source_no DESC"
+            ).fetchall()
+        return tuple(source_id for (source_id,) in rows)
+
     def insert_failure(self, failure: Failure) -> None:
         """Keeps the reason of a computation that failed; over-long texts are cut."""
         texts = (

@@ -31,8 +31,8 @@ _SEQUENCES = """
     SELECT sequence_name, coalesce(last_value, 0) + 1 FROM duckdb_sequences()
     WHERE schema_name = 'base'
 """
-_NOT_COPIED = ("migrations", "views_made")
-"""Bookkeeping of the schema, which a new file has of its own."""
+_NOT_COPIED = ("migrations", "views_made", "query_history")
+"""Bookkeeping of the schema, which a new file has of its own, and what is private to a person."""
 
 
 @dataclass(frozen=True, slots=True)

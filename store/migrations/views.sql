@@ -205,7 +205,7 @@ COMMENT ON COLUMN detectors.split_hash IS 'Digest of the split into training and
 COMMENT ON COLUMN detectors.created_at IS 'When it was trained, UTC.';
 
 CREATE OR REPLACE VIEW saved_queries AS
-SELECT query_id, title, sql, created_by, created_at
+SELECT query_id, title, sql, created_by, created_at, updated_at
 FROM base.saved_queries;
 
 COMMENT ON VIEW saved_queries IS 'One shared query.';
@@ -214,6 +214,7 @@ COMMENT ON COLUMN saved_queries.title IS 'What it answers.';
 COMMENT ON COLUMN saved_queries.sql IS 'Its text.';
 COMMENT ON COLUMN saved_queries.created_by IS 'Who saved it.';
 COMMENT ON COLUMN saved_queries.created_at IS 'When it was saved, UTC.';
+COMMENT ON COLUMN saved_queries.updated_at IS 'When its author last changed it, UTC; NULL if never.';
 
 CREATE OR REPLACE VIEW hits AS
 SELECT r.run_key, h.hit_by, h.hit_at
