@@ -18,7 +18,7 @@ from engine.errors import EngineError
 from scripts.benchmarks.figures import Comparison
 from store.errors import StoreError
 
-NAMES = ("clients", "generation", "memo", "pages", "store")
+NAMES = ("chat", "clients", "generation", "memo", "pages", "store")
 SHAPES = ("mistral-small-24b", "tiny")
 """Sizes that `engine` builds of random weights; it runs only where it is named."""
 FEWEST_FEATURES = 1024
@@ -109,6 +109,10 @@ def _measure(
             options.features,
         )
         return comparisons, {"engine": asdict(facts)}
+    if name == "chat":
+        from scripts.benchmarks.chat import measure_chat
+
+        return measure_chat(work_dir, options.device)
     if name == "generation":
         from scripts.benchmarks.generation import measure_generation
 
