@@ -22,7 +22,7 @@ CountColumn = npt.NDArray[np.int64]
 
 _RUNS_A_CONTEXT = 20
 """Runs looked at for each context wanted, so that duplicates can be folded."""
-_PLACES_A_CONTEXT = 3
+_PLACES_A_CONTEXT = 2
 """Places read at first for each context wanted; four times as many while they do not suffice."""
 _MAX_PLACES = 2**18
 _BIN_BITS = 21

@@ -30,7 +30,7 @@ from store.runs import RunRepository
 
 N_CONTEXTS = 20
 _BATCH_RUNS = 200
-_POOL_BATCHES = 3
+_POOL_BATCHES = 2
 """Batches drawn at random; after them they come again with their values shifted against tokens."""
 _PAUSE_S = 0.02
 
@@ -64,14 +64,19 @@ def measure_store(
     pool = list(corpus.iter_batches(_POOL_BATCHES * batch_runs * RUN_ACTIVATIONS, batch_runs))
     store = Store.open(path)
     try:
-        runs = RunRepository(store)
         started = time.perf_counter()
-        n_runs = _fill(runs, pool, 0, max(1, n_activations // RUN_ACTIVATIONS))
+        wanted = max(1, n_activations // RUN_ACTIVATIONS)
+        n_runs = _fill(RunRepository(store), pool, 0, wanted)
         store.upkeep.wait()
         ingest_s = time.perf_counter() - started
-        n_stored = n_runs * RUN_ACTIVATIONS
-        store.checkpoint()
-        size_bytes = store.size_bytes
+    finally:
+        store.close()
+    n_stored = n_runs * RUN_ACTIVATIONS
+    # closed and opened: DuckDB gives back what merging has left when a file is closed
+    size_bytes = path.stat().st_size
+    store = Store.open(path)
+    try:
+        runs = RunRepository(store)
         idle = _Reads(store, corpus, n_runs)
         contexts_ms = {
             kind: median_ms(partial(idle.read_contexts, feature), repeats)
