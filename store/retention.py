@@ -1,7 +1,7 @@
 """What takes space in the store, and which runs a rule would remove.
 
-Invariant: nothing is deleted here: a plan names the runs, `removal.delete_runs` takes them out. Runs
-that people have judged, and runs that others begin with, are kept unless a rule says otherwise.
+Invariant: nothing is deleted here: a plan names the runs, `removal.delete_runs` takes them out.
+Runs that have an outcome are kept unless a rule says otherwise.
 """
 
 from __future__ import annotations

@@ -36,8 +36,8 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         cursor.execute(
             "INSERT INTO base.outcomes BY NAME "
             "SELECT run_no, 'CORRECT' AS outcome, 'human' AS method, '{}' AS evidence, "
-            "'ada' AS judge, 1.0 AS confidence, 'ada' AS created_by, now()::TIMESTAMP AS created_at "
-            "FROM base.runs WHERE run_key = ?",
+            "'ada' AS judge, 1.0 AS confidence, 'ada' AS created_by, "
+            "now()::TIMESTAMP AS created_at FROM base.runs WHERE run_key = ?",
             [make_run(2).run_key],
         )
     store.close()
