@@ -6,6 +6,7 @@ fails is told in the log and asked for again by the next write: nothing depends 
 
 from __future__ import annotations
 
+import atexit
 import logging
 import threading
 from collections.abc import Callable
@@ -32,6 +33,9 @@ class Upkeep:
         with self._lock:
             self._is_asked = True
             if self._thread is None and not self._closed.is_set():
+                # a process that ends without closing its store must not end in the middle of
+                # DuckDB: a thread that is cut off there takes the whole process down
+                atexit.register(self.close)
                 self._thread = threading.Thread(
                     target=self._run, args=(work,), name="store-upkeep", daemon=True
                 )
@@ -47,6 +51,7 @@ class Upkeep:
         """Stops the work and waits for its end; nothing is begun any more. Idempotent."""
         self._closed.set()
         self.wait()
+        atexit.unregister(self.close)
 
     def _run(self, work: Work) -> None:
         try:

@@ -24,10 +24,7 @@ from scripts.benchmarks.figures import Comparison, to_side
 from scripts.benchmarks.server import running_server
 
 _ANSWER_S = 120.0
-_HEAVY = """
-SELECT a.feature, count(*) FROM activations AS a JOIN activations AS b USING (feature)
-GROUP BY ALL ORDER BY 2 DESC LIMIT 5
-"""
+_SQL = Path(__file__).with_name("clients_sql")
 _NAMES = ("Mira Torres", "Gaia Torres", "Anna Berg", "Karim Haddad", "Lena Novak", "Ivo Petrov")
 
 
@@ -126,7 +123,7 @@ def _client(base: str, index: int, end: float, known: _Known, traffic: Traffic) 
             elif kind == "SQL":
                 _count_runs(base, known, traffic)
             else:
-                _get(base, "/api/sql?" + urllib.parse.urlencode({"q": _HEAVY}))
+                _query(base, "heavy")
         except urllib.error.HTTPError as error:
             # a query that runs into its limit is refused, as it should be
             if kind != "heavy SQL" or error.code != 400:
@@ -167,14 +164,15 @@ def _check(known: _Known, run: dict[str, object], traffic: Traffic) -> None:
 def _count_runs(base: str, known: _Known, traffic: Traffic) -> None:
     with known.lock:
         at_least = len(known.runs)
-    sql = """
-    SELECT count(DISTINCT run_key), count(*),
-           (SELECT sum(n_prompt_tokens + n_generated_tokens) FROM runs) FROM tokens
-    """
-    answer = _get(base, "/api/sql?" + urllib.parse.urlencode({"q": sql}))
+    answer = _query(base, "count")
     [[n_runs, n_tokens, n_told]] = answer["rows"]
     if n_runs < at_least or n_tokens != n_told:
         traffic.wrong.append(f"{n_runs} runs of {at_least}, {n_tokens} tokens of {n_told}")
+
+
+def _query(base: str, name: str) -> dict[str, Any]:
+    sql = (_SQL / f"{name}.sql").read_text(encoding="utf-8")
+    return _get(base, "/api/sql?" + urllib.parse.urlencode({"q": sql}))
 
 
 def _get(base: str, path: str) -> dict[str, Any]:
