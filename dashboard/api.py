@@ -19,12 +19,14 @@ from starlette.concurrency import run_in_threadpool
 from dashboard import api_errors
 from dashboard.api_docs import docs_page
 from dashboard.api_models import FeatureOut, JobOut, RunIn, RunOut, feature_out, job_out, run_out
+from dashboard.api_snapshots import add_snapshot_calls
 from dashboard.body_limit import BodyLimit
+from dashboard.limited_stream import LimitedStream
 from dashboard.links import MAX_INDEX, MAX_SQL_CHARS, ViewState, to_path
 from dashboard.services import Services
 from engine.api import JobView
 from store.errors import RunNotFoundError
-from store.formats import FORMATS, to_bytes
+from store.formats import FORMATS, iter_bytes
 from store.sandbox import run_query
 
 MAX_BODY_BYTES = 10_000_000
@@ -105,22 +107,33 @@ def create_api(
 
     @api.get("/sql")
     async def get_sql(
+        request: Request,
         q: Annotated[str, Query(max_length=MAX_SQL_CHARS, description="One SELECT statement.")],
         format: Literal["json", "csv", "parquet", "arrow"] = "json",
         limit: Annotated[int, Query(ge=1, le=MAX_ROWS)] = DEFAULT_ROWS,
     ) -> Response:
-        """Runs one SELECT over the public views, read-only, within limits of rows and time."""
+        """Runs one SELECT over the public views, read-only, within limits of rows and time.
+
+        The rows are streamed. The headers X-Truncated and X-Elapsed-Ms say in every format what
+        JSON says in its body.
+        """
         services = await run_in_threadpool(get)
         result = await run_in_threadpool(
-            run_query, services.store, q, max_rows=limit, timeout_s=QUERY_TIMEOUT_S
+            run_query,
+            services.store,
+            q,
+            max_rows=limit,
+            timeout_s=QUERY_TIMEOUT_S,
+            client=request.client.host if request.client else None,
         )
-        content = await run_in_threadpool(to_bytes, result, format)
+        pieces = await run_in_threadpool(iter_bytes, result, format)
         headers = {
             "x-truncated": str(result.truncated).lower(),
             "x-elapsed-ms": f"{result.elapsed_ms:.1f}",
         }
-        return Response(content, media_type=FORMATS[format], headers=headers)
+        return LimitedStream(pieces, media_type=FORMATS[format], headers=headers)
 
+    add_snapshot_calls(api, get)
     return api
 
 

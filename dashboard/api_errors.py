@@ -23,13 +23,20 @@ from engine.errors import (
 )
 from store.errors import (
     RunNotFoundError,
+    SnapshotNotFoundError,
     SourceNotFoundError,
     StoreError,
     StoreLockedError,
     StoreUnusableError,
 )
 
-_NOT_FOUND = (RunNotFoundError, SourceNotFoundError, JobNotFoundError, UnknownSourceError)
+_NOT_FOUND = (
+    RunNotFoundError,
+    SnapshotNotFoundError,
+    SourceNotFoundError,
+    JobNotFoundError,
+    UnknownSourceError,
+)
 _UNAVAILABLE = (StoreLockedError, StoreUnusableError, DeviceError)
 _UNAVAILABLE_TYPES = frozenset(error.__name__ for error in _UNAVAILABLE)
 _MAX_PROBLEMS = 3

@@ -9,19 +9,30 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from datetime import UTC, datetime
 from typing import Literal, get_args
 from urllib.parse import urlencode
 
 Colour = Literal["feature", "surprise", "entropy", "features"]
+Show = Literal["chart", "plan"]
+SHOWS: tuple[str, ...] = get_args(Show)
+Mark = Literal["bar", "line", "point", "area"]
+MARKS: tuple[str, ...] = get_args(Mark)
 COLOURS: tuple[str, ...] = get_args(Colour)
 Scope = Literal["token", "run", "generated"]
 SCOPES: tuple[str, ...] = get_args(Scope)
 MAX_SOURCE_CHARS = 80
 MAX_SQL_CHARS = 20_000
+MAX_COLUMN_CHARS = 200
+MAX_LINK_CHARS = 2_000
+"""Longer states go under a short id in the store: mail and chat cut longer addresses."""
 MAX_INDEX = 2**31 - 1
 _RUN_KEY = re.compile(r"[0-9a-f]{64}")
 _JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SOURCE = re.compile(r"[A-Za-z0-9._-]{1,80}")
+_STATE_ID = re.compile(r"[0-9a-f]{8,64}")
+_MOMENT = re.compile(r"\d{8}T\d{6}\.\d{3}Z", re.ASCII)
+_MOMENT_FORMAT = "%Y%m%dT%H%M%S.%fZ"
 _INDEX = re.compile(r"[0-9]{1,10}", re.ASCII)
 
 
@@ -40,6 +51,11 @@ class ViewState:
         scope: whether features are listed of the token, of the run, or of its generated tokens;
             None is the token if one is chosen, else the run.
         q: a query of the SQL page.
+        query: id of a saved query, whose text is that which it has now.
+        show: what of the query's result: a chart, or its plan; None is the table.
+        mark: how the chart draws a row; x, y, by: columns of its axes and of its colour.
+        state: short id of a state that is too long for an address, kept in the store.
+        at: when the link was made; a page says what changed since.
     """
 
     source: str | None = None
@@ -51,6 +67,14 @@ class ViewState:
     colour: Colour | None = None
     scope: Scope | None = None
     q: str | None = None
+    query: str | None = None
+    show: Show | None = None
+    mark: Mark | None = None
+    x: str | None = None
+    y: str | None = None
+    by: str | None = None
+    state: str | None = None
+    at: datetime | None = None
 
 
 ORDER = tuple(field.name for field in fields(ViewState))
@@ -98,12 +122,23 @@ def parse_link(params: Mapping[str, str]) -> ParsedLink:
         problems.append(f"The link's {name} {_shown(value)} is not one of {', '.join(choices)}.")
         return None
 
+    def column(name: str) -> str | None:
+        value = params.get(name)
+        if value is None or len(value) <= MAX_COLUMN_CHARS:
+            return value or None
+        problems.append(f"The link's {name} is no column: it is too long.")
+        return None
+
     q = params.get("q")
     if q is not None and len(q) > MAX_SQL_CHARS:
         problems.append(f"The link's query is longer than {MAX_SQL_CHARS:,} characters.")
         q = None
-    colour = choice("colour", COLOURS)
-    scope = choice("scope", SCOPES)
+    colour, scope = choice("colour", COLOURS), choice("scope", SCOPES)
+    show, mark = choice("show", SHOWS), choice("mark", MARKS)
+    at = matching("at", _MOMENT, "a time such as 20260131T120000.000Z")
+    moment = None if at is None else _parse_moment(at)
+    if at is not None and moment is None:
+        problems.append(f"The link's at {_shown(at)} is not a time.")
     state = ViewState(
         source=matching("source", _SOURCE, "a source's name"),
         example=index("example"),
@@ -114,6 +149,14 @@ def parse_link(params: Mapping[str, str]) -> ParsedLink:
         colour=next((item for item in get_args(Colour) if item == colour), None),
         scope=next((item for item in get_args(Scope) if item == scope), None),
         q=q or None,
+        query=matching("query", _STATE_ID, "the id of a saved query"),
+        show=next((item for item in get_args(Show) if item == show), None),
+        mark=next((item for item in get_args(Mark) if item == mark), None),
+        x=column("x"),
+        y=column("y"),
+        by=column("by"),
+        state=matching("state", _STATE_ID, "the id of a kept state"),
+        at=moment,
     )
     return ParsedLink(state, tuple(problems))
 
@@ -121,13 +164,27 @@ def parse_link(params: Mapping[str, str]) -> ParsedLink:
 def to_params(state: ViewState) -> dict[str, str]:
     """The query parameters of a state, in the order in which links show them."""
     values = {name: getattr(state, name) for name in ORDER}
-    return {name: str(value) for name, value in values.items() if value is not None}
+    return {name: _text(value) for name, value in values.items() if value is not None}
 
 
 def to_path(page: str, state: ViewState) -> str:
     """A page and its state as the path of a link, such as `/ask?run=...&token=17`."""
     query = urlencode(to_params(state))
     return f"/{page}?{query}" if query else f"/{page}"
+
+
+def _text(value: object) -> str:
+    if isinstance(value, datetime):
+        utc = value.astimezone(UTC)
+        return f"{utc:%Y%m%dT%H%M%S}.{utc.microsecond // 1000:03d}Z"
+    return str(value)
+
+
+def _parse_moment(text: str) -> datetime | None:
+    try:
+        return datetime.strptime(text, _MOMENT_FORMAT).replace(tzinfo=UTC)
+    except ValueError:
+        return None
 
 
 def _shown(value: str) -> str:

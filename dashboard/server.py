@@ -19,10 +19,12 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
 
 from dashboard.access import AccessPolicy
 from dashboard.api import create_api
 from dashboard.guard import AccessGuard
+from dashboard.return_path import ReturnPath
 from dashboard.secrets_file import secret_names
 from dashboard.services import close_services, get_services
 from dashboard.settings import ServerSettings
@@ -86,7 +88,11 @@ async def lifespan(_app: st.App) -> AsyncGenerator[None]:
 
 app = st.App(
     Path(__file__).with_name("app.py"),
-    routes=[Mount("/api", create_api(get_services, _version())), Route("/healthz", healthz)],
-    middleware=[Middleware(AccessGuard, policy=_policy())],
+    routes=[
+        Mount("/api", create_api(get_services, _version())),
+        Mount("/vendor", StaticFiles(directory=Path(__file__).with_name("vendor"))),
+        Route("/healthz", healthz),
+    ],
+    middleware=[Middleware(AccessGuard, policy=_policy()), Middleware(ReturnPath)],
     lifespan=lifespan,
 )

@@ -6,18 +6,25 @@ script threads, the API's threads and the server's lifespan all get the same han
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import streamlit as st
 
+from dashboard.links import MAX_LINK_CHARS, ParsedLink, ViewState, parse_link, to_params, to_path
+from dashboard.query_jobs import QueryJobs
 from dashboard.run_view import RunView
 from engine.api import Engine, EngineSettings
 from store.activations import ActivationRepository
 from store.connection import Store
+from store.errors import StoreError
 from store.features import FeatureRepository
+from store.link_states import LinkStateRepository
+from store.queries import QueryRepository
 from store.records import FeatureStats
 from store.runs import RunRepository
+from store.schema import ViewInfo, list_views
 from store.settings import StoreSettings
+from store.snapshot_jobs import SnapshotJobs
 
 _MAX_RUNS = 64
 _MAX_STATS = 10_000
@@ -32,7 +39,11 @@ class Services:
     runs: RunRepository
     activations: ActivationRepository
     features: FeatureRepository
+    queries: QueryRepository
+    link_states: LinkStateRepository
+    query_jobs: QueryJobs
     engine: Engine
+    snapshots: SnapshotJobs
 
     def get_run_view(self, run_key: str) -> RunView:
         """The stored run with its activations, kept for a while.
@@ -51,9 +62,47 @@ class Services:
         """
         return _load_feature_stats(self, source_id, feature)
 
+    def get_views(self) -> tuple[ViewInfo, ...]:
+        """The public views; they stay what they are while the process runs."""
+        return _load_views(self)
+
+    def get_link(self, link: ParsedLink) -> ParsedLink:
+        """A link whose short id is replaced by what it stands for.
+
+        Raises:
+            StateNotFoundError: if this store has nothing under the id.
+        """
+        if link.state.state is None:
+            return link
+        kept = parse_link(self.link_states.get_state(link.state.state))
+        return ParsedLink(replace(kept.state, at=link.state.at), link.problems + kept.problems)
+
+    def short_state(self, page: str, state: ViewState) -> ViewState:
+        """The state, or a short id of it where its link would be too long for mail and chat.
+
+        Where the store cannot be written, the link is long.
+        """
+        if len(to_path(page, state)) <= MAX_LINK_CHARS:
+            return state
+        try:
+            kept = self.link_states.insert_state(to_params(replace(state, at=None)))
+        except StoreError:
+            return state
+        return ViewState(state=kept, at=state.at)
+
+    def short_path(self, page: str, state: ViewState) -> str:
+        """The path of a link to a state, of at most MAX_LINK_CHARS."""
+        return to_path(page, self.short_state(page, state))
+
+    def find_only_source(self) -> str | None:
+        """The id of the one source that has left runs here; None where there are none, or more."""
+        return _find_only_source(self, self.store.data_version)
+
     def close(self) -> None:
-        """Ends the engine's work, then closes the store."""
+        """Ends the work of engine, queries and a snapshot under way, then closes the store."""
+        self.query_jobs.close()
         self.engine.close()
+        self.snapshots.close()
         self.store.close()
 
 
@@ -70,7 +119,11 @@ def open_services() -> Services:
         runs=runs,
         activations=ActivationRepository(store),
         features=FeatureRepository(store),
+        queries=QueryRepository(store),
+        link_states=LinkStateRepository(store),
+        query_jobs=QueryJobs(store),
         engine=Engine(runs, EngineSettings()),
+        snapshots=SnapshotJobs(store),
     )
 
 
@@ -87,6 +140,17 @@ def get_services() -> Services:
 def close_services() -> None:
     """Closes what was opened, if anything was."""
     get_services.clear()
+
+
+@st.cache_resource(show_spinner=False, max_entries=1)
+def _load_views(_services: Services) -> tuple[ViewInfo, ...]:
+    return list_views(_services.store)
+
+
+@st.cache_data(show_spinner=False, max_entries=2)
+def _find_only_source(_services: Services, data_version: int) -> str | None:
+    found = _services.runs.list_source_ids()
+    return found[0] if len(found) == 1 else None
 
 
 @st.cache_resource(show_spinner=False, max_entries=_MAX_RUNS)

@@ -7,15 +7,22 @@ person would want back after a refresh, or share, is in the link; the rest may b
 from __future__ import annotations
 
 import getpass
+import uuid
+from collections.abc import Mapping
 from dataclasses import replace
 
 import streamlit as st
 
 from dashboard.links import ParsedLink, ViewState, parse_link, to_params
+from dashboard.settings import ServerSettings
 from engine.api import RunRequest
+from store.records import PastQuery
 
 _REQUESTS = "requests_by_job"
 _MAX_REQUESTS = 50
+_QUERY = "query_job"
+_HISTORY = "past_queries"
+_MAX_HISTORY = 50
 
 
 def read_link() -> ParsedLink:
@@ -75,12 +82,32 @@ def widget_value(key: str) -> str | None:
 
 def user_name() -> str:
     """Who asks: the signed-in person, else the account that runs this server."""
+    return signed_in_name() or _account()
+
+
+def signed_in_name() -> str | None:
+    """The person who signed in; None where nobody had to."""
     claims = st.user.to_dict()
     for claim in ("email", "name"):
         value = claims.get(claim)
         if isinstance(value, str) and value:
             return value
-    return _account()
+    return None
+
+
+def known_person() -> str | None:
+    """Whose history this is: who signed in, or the account of a server that serves only itself.
+
+    None where many share a token, or nothing guards: nobody can be told from anybody then.
+    """
+    settings = ServerSettings()
+    is_shared = settings.featurebook_api_token is not None or settings.featurebook_insecure
+    return signed_in_name() or (None if is_shared else _account())
+
+
+def client() -> str:
+    """What tells this browser session from others; it says nothing about the person."""
+    return str(st.session_state.setdefault("client", f"session-{uuid.uuid4().hex}"))
 
 
 def _account() -> str:
@@ -114,3 +141,48 @@ def picked_name(key: str, name: str) -> str | None:
     """The text that a component of this page sent in its last event, if it is one."""
     value = st.session_state.get(key, {}).get(name)
     return value if isinstance(value, str) else None
+
+
+def picked_object(key: str, name: str) -> dict[str, object]:
+    """The object that a component of this page sent in its last event; empty if it is none."""
+    value = st.session_state.get(key, {}).get(name)
+    return dict(value) if isinstance(value, Mapping) else {}
+
+
+def remember_query(sql: str, job_id: str) -> None:
+    """Keeps which job runs, or ran, a statement for this session: the last one only."""
+    st.session_state[_QUERY] = (sql, job_id)
+
+
+def find_query(sql: str) -> str | None:
+    """The job that this session ran the statement with, if it was its last."""
+    known, job_id = st.session_state.get(_QUERY, (None, None))
+    return job_id if known == sql else None
+
+
+def forget_query() -> None:
+    """Makes the next drawing of the page run its statement again."""
+    st.session_state.pop(_QUERY, None)
+
+
+def remember_past_query(past: PastQuery) -> None:
+    """Notes what was run, where nobody's name is known; it ends with the session."""
+    older = [item for item in past_queries() if item.sql != past.sql]
+    st.session_state[_HISTORY] = (past, *older)[:_MAX_HISTORY]
+
+
+def past_queries() -> tuple[PastQuery, ...]:
+    """What this session ran, the last first."""
+    found: tuple[PastQuery, ...] = st.session_state.get(_HISTORY, ())
+    return found
+
+
+def forget_past_queries() -> None:
+    """Forgets what this session ran."""
+    st.session_state.pop(_HISTORY, None)
+
+
+def selected_cell(key: str) -> tuple[int, str] | None:
+    """Row and column of the one cell that is selected in a table."""
+    cells = st.session_state.get(key, {}).get("selection", {}).get("cells", [])
+    return (int(cells[0][0]), str(cells[0][1])) if cells else None

@@ -1,7 +1,7 @@
 """A run from its spec: tokenise, generate and capture, encode, and make records of it.
 
-Invariant: a pure function of the spec and the resident source, time stamps and progress excepted;
-it reads and writes no store.
+Invariant: a function of the spec and the resident source, time stamps and progress excepted; it
+reads and writes no store. What runs before it have computed of its prompt is not computed again.
 """
 
 from __future__ import annotations
@@ -15,26 +15,36 @@ import torch
 
 from engine.devices import is_out_of_memory
 from engine.errors import DeviceError
-from engine.generation import Generation, GenerationStep, generate
+from engine.generation import Generation, generate
 from engine.jobs import LiveToken
+from engine.prefixes import Prefix, find_layers
 from engine.prompting import Prompt, tokenise
 from engine.resident import ResidentSource
-from engine.rows import to_activations, to_tokens
+from engine.rows import count_active, to_activations, to_tokens
 from engine.sae import SparseCode, empty_code, encode
+from engine.steps import GenerationStep
 from engine.token_text import PieceDecoder, token_texts
 from engine.tokenizing import special_ids
 from store.keys import canonical_json, source_id
-from store.records import Activations, Run, Token
+from store.records import Activations, Run, SharedBeginning, Token
 from store.specs import RunSpec
 
 
 @dataclass(frozen=True, slots=True)
 class ComputedRun:
-    """Everything that the store keeps of a run."""
+    """Everything that the store keeps of a run.
+
+    Attributes:
+        activations: of the tokens after the shared beginning, if there is one.
+        shared: beginning whose activations another stored run has.
+        prefix: what later runs can begin with, once this one is stored; None if they cannot.
+    """
 
     run: Run
     tokens: tuple[Token, ...]
     activations: Activations
+    shared: SharedBeginning | None
+    prefix: Prefix | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +74,9 @@ def compute_run(
         GenerationCancelled: if progress.is_cancelled said so.
     """
     started = time.perf_counter()
-    tokenizer = resident.language.tokenizer
+    model, tokenizer = resident.language.model, resident.language.tokenizer
     prompt = tokenise(tokenizer, spec)
+    steering = canonical_json(spec.steering.interventions)
     sampling = spec.sampling if spec.kind == "generation" else None
     progress.on_prompt(len(prompt.token_ids), sampling.max_new_tokens if sampling else 0)
     pieces = PieceDecoder(tokenizer)
@@ -77,8 +88,9 @@ def compute_run(
         progress.on_token(LiveToken(step.position, step.token_id, text, step.logprob))
 
     try:
+        shared = resident.prefixes.find(model, prompt.token_ids, steering)
         generation = generate(
-            resident.language.model,
+            model,
             resident.source.hook,
             prompt.token_ids,
             sampling,
@@ -86,32 +98,50 @@ def compute_run(
             resident.source.n_context,
             on_step,
             progress.is_cancelled,
+            shared,
         )
         with torch.inference_mode():
             code = _encode(resident, generation)
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
+        resident.prefixes.clear()
         raise DeviceError(
             "The device's memory does not suffice for this run.",
             "Shorten the prompt, or lower max_new_tokens.",
         ) from error
+    n_active = (shared.n_active if shared else ()) + count_active(code)
     tokens = to_tokens(
         generation,
         token_texts(tokenizer, list(generation.token_ids)),
         prompt.roles,
         special_ids(tokenizer),
-        code,
+        n_active,
     )
     compute_s = time.perf_counter() - started
     run = _to_run(resident, spec, prompt, generation, tokens, run_key, created_by, compute_s)
-    return ComputedRun(run, tokens, to_activations(code))
+    return ComputedRun(
+        run=run,
+        tokens=tokens,
+        activations=to_activations(code, generation.n_shared),
+        shared=SharedBeginning(shared.run_key, shared.n_tokens) if shared else None,
+        prefix=_to_prefix(generation, run_key, steering, n_active),
+    )
 
 
 def _encode(resident: ResidentSource, generation: Generation) -> SparseCode:
     if resident.sae is None or generation.residual is None:
-        return empty_code(len(generation.token_ids))
+        return empty_code(len(generation.token_ids) - generation.n_shared)
     return encode(resident.sae, generation.residual)
+
+
+def _to_prefix(
+    generation: Generation, run_key: str, steering: str, n_active: tuple[int, ...]
+) -> Prefix | None:
+    layers = find_layers(generation.cache, len(generation.token_ids))
+    if layers is None:
+        return None
+    return Prefix(run_key, steering, generation.token_ids, generation.steps, n_active, layers)
 
 
 def _to_run(

@@ -1,7 +1,8 @@
 """Prefill and decode with capture: one pass gives the text, its statistics and its residual rows.
 
-Invariant: for n tokens there are exactly n residual rows, the last generated token's included; the
-statistics of a token are those of the distribution that the model gave for its place, unwarped.
+Invariant: for n tokens there are exactly n residual rows, the last generated token's included, less
+those that another run has computed; the statistics of a token are those of the distribution that
+the model gave for its place, unwarped.
 """
 
 from __future__ import annotations
@@ -28,22 +29,13 @@ from engine.errors import (
 )
 from engine.hook_names import HookPoint
 from engine.hooks import Recording, record
+from engine.prefixes import Shared
+from engine.steps import GenerationStep
 from store.specs import SamplingSpec
 
 LOGIT_BUDGET = 64 * 1024 * 1024
 """Most logits held at once while a prompt is read, in elements (256 MB in float32)."""
 _LONGEST_CHUNK = 2048
-
-
-@dataclass(frozen=True, slots=True)
-class GenerationStep:
-    """One token as it was chosen. `logprob` natural, `rank` from 0, `entropy` in nats."""
-
-    position: int
-    token_id: int
-    logprob: float
-    rank: int
-    entropy: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +46,20 @@ class Generation:
         token_ids: prompt, then generated, n in all.
         n_prompt: how many are the prompt's.
         steps: statistics of tokens 1 to n - 1; nothing predicts token 0.
-        residual: [n, d_in], at the hook point, in the model's dtype and on its device; None where
-            nothing was to be captured.
+        n_shared: of the first tokens, how many another run has computed.
+        residual: [n - n_shared, d_in], of the tokens after those, at the hook point, in the model's
+            dtype and on its device; None where nothing was to be captured.
         finish_reason: `stop`, `length`, or `read` where nothing was to be generated.
+        cache: keys and values of all n tokens.
     """
 
     token_ids: tuple[int, ...]
     n_prompt: int
     steps: tuple[GenerationStep, ...]
+    n_shared: int
     residual: torch.Tensor | None
     finish_reason: str
+    cache: DynamicCache
 
 
 @torch.inference_mode()
@@ -76,6 +72,7 @@ def generate(
     n_context: int,
     on_step: Callable[[GenerationStep], None],
     is_cancelled: Callable[[], bool],
+    shared: Shared | None = None,
 ) -> Generation:
     """Reads the prompt, generates, and captures every token.
 
@@ -88,6 +85,7 @@ def generate(
         n_context: longest sequence that the model takes, in tokens.
         on_step: called with each generated token as soon as it is known.
         is_cancelled: asked before every forward pass.
+        shared: the beginning of the prompt that another run has computed, and this one need not.
 
     Raises:
         PromptTooLongError: if the prompt leaves no room in the context.
@@ -102,8 +100,11 @@ def generate(
     ids = list(prompt_ids)
     finish_reason = "read"
     with nullcontext() if hook is None else record(model, hook) as recording:
-        cache = DynamicCache(config=model.config)
-        steps, logits = _prefill(model, prompt_ids, cache, device, is_cancelled)
+        cache = DynamicCache(config=model.config) if shared is None else shared.cache
+        n_shared = 0 if shared is None else shared.n_tokens
+        steps, logits = _prefill(model, prompt_ids, n_shared, cache, device, is_cancelled)
+        if shared is not None:
+            steps = [*shared.steps, *steps]
         if sampling is not None:
             choose = _Chooser(sampling, device)
             finish_reason = "length"
@@ -120,8 +121,16 @@ def generate(
                 if step.token_id in end_ids:
                     finish_reason = "stop"
                     break
-    residual = None if recording is None else _captured(recording, len(ids))
-    return Generation(tuple(ids), len(prompt_ids), tuple(steps), residual, finish_reason)
+    residual = None if recording is None else _captured(recording, len(ids) - n_shared)
+    return Generation(
+        token_ids=tuple(ids),
+        n_prompt=len(prompt_ids),
+        steps=tuple(steps),
+        n_shared=n_shared,
+        residual=residual,
+        finish_reason=finish_reason,
+        cache=cache,
+    )
 
 
 def _captured(recording: Recording, n_tokens: int) -> torch.Tensor:
@@ -146,17 +155,21 @@ def _no_numbers() -> UnsupportedError:
 def _prefill(
     model: PreTrainedModel,
     prompt_ids: tuple[int, ...],
+    n_shared: int,
     cache: DynamicCache,
     device: torch.device,
     is_cancelled: Callable[[], bool],
 ) -> tuple[list[GenerationStep], torch.Tensor]:
-    """Statistics of the prompt's tokens and the logits [vocab] after its last one."""
+    """Statistics of the tokens after n_shared + 1, and the logits [vocab] after the last one.
+
+    The first n_shared tokens are in the cache already.
+    """
     ids = torch.tensor(prompt_ids, device=device)
     vocab_size = _embedding(model).shape[0]
     chunk = max(1, min(_LONGEST_CHUNK, LOGIT_BUDGET // vocab_size))
     steps: list[GenerationStep] = []
     last: torch.Tensor | None = None
-    for start in range(0, len(prompt_ids), chunk):
+    for start in range(n_shared, len(prompt_ids), chunk):
         if is_cancelled():
             raise GenerationCancelled
         logits = _forward(model, ids[None, start : start + chunk], cache)

@@ -6,13 +6,14 @@ has neither SAE nor hook point.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
 from engine.catalog import ResolvedSource
 from engine.devices import choose_placement
 from engine.loading import LanguageModel, load_language_model
+from engine.prefixes import Prefixes
 from engine.sae import Sae
 from engine.sae_layouts import sae_weight_bytes
 from engine.sae_loading import load_sae
@@ -24,11 +25,13 @@ class ResidentSource:
 
     Attributes:
         sae: None for a model without one: runs of it leave tokens and no activations.
+        prefixes: what its runs have left for those that begin as they did.
     """
 
     source: ResolvedSource
     language: LanguageModel
     sae: Sae | None
+    prefixes: Prefixes = field(default_factory=Prefixes)
 
 
 def load_source(source: ResolvedSource, device_setting: str) -> ResidentSource:

@@ -14,13 +14,23 @@ from engine.sae import SparseCode
 from store.records import Activations, Token
 
 
-def to_activations(code: SparseCode) -> Activations:
-    """A sparse code, ordered by (row, feature), as store columns ordered by (position, feature)."""
+def to_activations(code: SparseCode, first_position: int) -> Activations:
+    """A sparse code, ordered by (row, feature), as store columns ordered by (position, feature).
+
+    Args:
+        code: of the residual rows that the run has computed itself.
+        first_position: of the token of row 0.
+    """
     return Activations(
-        position=code.row.numpy().astype(np.int32),
+        position=code.row.numpy().astype(np.int32) + np.int32(first_position),
         feature=code.feature.numpy().astype(np.int32),
         value=code.value.float().numpy(),
     )
+
+
+def count_active(code: SparseCode) -> tuple[int, ...]:
+    """Features above zero on each row of a sparse code that is complete (not capped)."""
+    return tuple(np.bincount(code.row.numpy(), minlength=code.n_rows).tolist())
 
 
 def to_tokens(
@@ -28,7 +38,7 @@ def to_tokens(
     texts: Sequence[str],
     prompt_roles: Sequence[str],
     special_ids: frozenset[int],
-    code: SparseCode,
+    n_active: Sequence[int],
 ) -> tuple[Token, ...]:
     """One record a token.
 
@@ -37,9 +47,8 @@ def to_tokens(
         texts: n pieces of text.
         prompt_roles: roles of the prompt's tokens; generated ones are the assistant's.
         special_ids: ids of special tokens.
-        code: the sparse code of the n residual rows, complete (not capped).
+        n_active: features above zero on each of the n tokens.
     """
-    n_active = np.bincount(code.row.numpy(), minlength=len(generation.token_ids)).tolist()
     steps = (None, *generation.steps)
     return tuple(
         Token(

@@ -23,7 +23,7 @@ from engine.jobs import (
     to_unexpected_failure,
 )
 from engine.loaded_source import LoadedSource
-from store.errors import StoreError
+from store.errors import RunNotFoundError, StoreError
 from store.records import Failure
 from store.runs import RunRepository
 
@@ -191,13 +191,27 @@ class Worker:
         progress = Progress(
             flight.on_prompt, flight.on_token, lambda: self._closing or flight.is_stopping()
         )
-        computed = compute_run(
-            self._loaded.resident(), flight.spec, flight.run_key, flight.created_by, progress
-        )
-        flight.begin("storing")
-        self._runs.insert_run(
-            flight.spec.source, computed.run, computed.tokens, computed.activations
-        )
+        resident = self._loaded.resident()
+        while True:
+            computed = compute_run(
+                resident, flight.spec, flight.run_key, flight.created_by, progress
+            )
+            flight.begin("storing")
+            try:
+                self._runs.insert_run(
+                    flight.spec.source,
+                    computed.run,
+                    computed.tokens,
+                    computed.activations,
+                    computed.shared,
+                )
+            except RunNotFoundError as error:
+                # what it begins with was removed meanwhile: once more, without that
+                resident.prefixes.forget(error.run_key)
+            else:
+                if computed.prefix is not None:
+                    resident.prefixes.keep(computed.prefix)
+                return
 
     def _fail(self, flight: Flight, failure: JobFailure) -> None:
         record = Failure(

@@ -18,10 +18,13 @@ from engine.errors import EngineError
 from scripts.benchmarks.figures import Comparison
 from store.errors import StoreError
 
-NAMES = ("generation", "memo", "pages")
+NAMES = ("chat", "clients", "generation", "memo", "pages", "store")
 SHAPES = ("mistral-small-24b", "tiny")
 """Sizes that `engine` builds of random weights; it runs only where it is named."""
 FEWEST_FEATURES = 1024
+N_CLIENTS = 16
+CLIENTS_S = 30.0
+"""For how long they all call at once."""
 _PLAIN_WIDTH = 160
 """Columns of the table where it goes to a file, which has no width of its own."""
 
@@ -47,17 +50,22 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--tokens", type=int, default=96, help="tokens a round generates (default 96)"
     )
+    parser.add_argument(
+        "--activations",
+        type=int,
+        default=5_000_000,
+        help="activations that the store is filled with (default 5000000)",
+    )
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ... (default cpu)")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     options = parser.parse_args(arguments)
     if set(options.names) - {*NAMES, "engine"}:
         parser.error(f"NAME is one of {', '.join(NAMES)}, engine")
     if (
-        options.repeats < 1
-        or options.tokens < 1
+        min(options.repeats, options.tokens, options.activations) < 1
         or (options.features or FEWEST_FEATURES) < FEWEST_FEATURES
     ):
-        parser.error(f"--repeats and --tokens are above 0, --features at least {FEWEST_FEATURES}")
+        parser.error(f"numbers are above 0, --features at least {FEWEST_FEATURES}")
     console = Console(stderr=options.json)
     if not console.is_terminal:
         console.width = _PLAIN_WIDTH
@@ -67,7 +75,7 @@ def main(arguments: list[str] | None = None) -> int:
         try:
             for name in options.names or NAMES:
                 console.print(f"measuring {name} ...", style="dim")
-                measured, about = _measure(name, Path(folder), options)
+                measured, about = _measure(name, Path(folder), options, console)
                 comparisons += measured
                 facts |= about
         except (EngineError, StoreError) as error:
@@ -85,7 +93,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _measure(
-    name: str, work_dir: Path, options: argparse.Namespace
+    name: str, work_dir: Path, options: argparse.Namespace, console: Console
 ) -> tuple[tuple[Comparison, ...], dict[str, object]]:
     """What is compared, and further facts by name."""
     # imported one by one: pages are measured in a process without torch
@@ -101,6 +109,10 @@ def _measure(
             options.features,
         )
         return comparisons, {"engine": asdict(facts)}
+    if name == "chat":
+        from scripts.benchmarks.chat import measure_chat
+
+        return measure_chat(work_dir, options.device)
     if name == "generation":
         from scripts.benchmarks.generation import measure_generation
 
@@ -109,6 +121,17 @@ def _measure(
         from scripts.benchmarks.memo import measure_memo
 
         return measure_memo(work_dir, options.repeats, options.device), {}
+    if name == "clients":
+        from scripts.benchmarks.clients import measure_clients
+
+        return measure_clients(work_dir, CLIENTS_S, N_CLIENTS), {}
+    if name == "store":
+        from scripts.benchmarks.store_report import measure_store_and_peers
+
+        report = measure_store_and_peers(work_dir, options.activations, options.repeats)
+        for sentence in report.skipped:
+            console.print(sentence, style="dim")
+        return report.comparisons, report.details
     from scripts.benchmarks.pages import measure_pages
 
     return measure_pages(work_dir, options.repeats), {}

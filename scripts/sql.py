@@ -13,14 +13,12 @@ from collections.abc import Sequence
 from typing import Any, get_args
 from urllib.error import HTTPError
 from urllib.parse import urlencode
-from urllib.request import ProxyHandler, Request, build_opener
 
-from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from scripts._server_address import ServerAddress, said_by
 from store.connection import Store
 from store.errors import StoreError, StoreLockedError
 from store.formats import Format, to_bytes
@@ -28,30 +26,7 @@ from store.sandbox import run_query
 from store.settings import StoreSettings
 
 _ANSWER_MARGIN_S = 20.0
-_EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 _WIDTH_OF_A_FILE = 10_000
-
-
-class ServerAddress(BaseSettings):
-    """Where a running server answers, read as the server itself reads it."""
-
-    model_config = SettingsConfigDict(
-        env_file=".env",
-        env_file_encoding="utf-8",
-        extra="ignore",
-        frozen=True,
-        env_ignore_empty=True,
-    )
-
-    host: str = Field(default="127.0.0.1", description="Address of the server.")
-    port: int = Field(default=8501, description="Port of the server.")
-    featurebook_api_token: SecretStr | None = Field(default=None, description="Its token.")
-
-    @property
-    def url(self) -> str:
-        """Of the server, seen from this machine."""
-        host = _EVERY_ADDRESS.get(self.host, self.host)
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -129,31 +104,13 @@ def _answer_of_server(
     server = ServerAddress()
     print(f"note: {locked.message} Asking {server.url}.", file=sys.stderr)
     query = urlencode({"q": sql, "format": format, "limit": limit}, errors="replace")
-    request = Request(f"{server.url}/api/sql?{query}")
-    if server.featurebook_api_token is not None:
-        token = server.featurebook_api_token.get_secret_value()
-        request.add_header("Authorization", f"Bearer {token}")
-    # A proxy of this machine must not see what is asked of a server on it.
-    opener = build_opener(ProxyHandler({}))
     try:
-        with opener.open(request, timeout=timeout_s + _ANSWER_MARGIN_S) as response:
+        with server.open("GET", f"/api/sql?{query}", timeout_s + _ANSWER_MARGIN_S) as response:
             return response.read(), response.headers.get("x-truncated") == "true"
     except HTTPError as error:
-        raise _refusal(error.read(), server.url) from error
+        raise said_by(server, error) from error
     except (OSError, ValueError) as error:
-        raise StoreError(
-            f"{locked.message.removesuffix('.')}, and no server answers at {server.url}.",
-            "Set HOST and PORT to the server's, or stop the process that holds the store.",
-        ) from error
-
-
-def _refusal(body: bytes, url: str) -> StoreError:
-    """What the server said of the request."""
-    try:
-        error = json.loads(body)["error"]
-        return StoreError(str(error["message"]), str(error["hint"]))
-    except (ValueError, KeyError, TypeError):
-        return StoreError(f"What answers at {url} is not Featurebook.", "Set HOST and PORT.")
+        raise server.is_silent(locked) from error
 
 
 def _print_table(content: dict[str, Any]) -> None:

@@ -1,11 +1,12 @@
 """Activations of one run, read back as columns.
 
 Invariant: bulk data leaves as columns that DuckDB filled through Arrow, ordered by position and
-feature, and equal bit for bit to what was written.
+feature, and equal to what was written: bit for bit, or rounded as codes.py says.
 """
 
 from __future__ import annotations
 
+from store.beginnings import read_activations
 from store.connection import Store
 from store.errors import RunNotFoundError
 from store.records import Activations
@@ -31,13 +32,14 @@ class ActivationRepository:
         with self._store.read() as cursor:
             # read to the end: a result that is still open keeps the cursor from `sql`
             found = cursor.execute(
-                "SELECT run_no FROM base.runs WHERE run_key = ?", [run_key]
+                """
+                SELECT run_no, n_tokens, code_shift
+                FROM base.runs JOIN base.sources USING (source_no) WHERE run_key = ?
+                """,
+                [run_key],
             ).fetchall()
             if not found:
                 raise RunNotFoundError(run_key)
-            table = cursor.sql(
-                "SELECT position, feature, value FROM base.activations WHERE run_no = ?"
-                " ORDER BY position, feature",
-                params=list(found[0]),
-            ).to_arrow_table()
-        return to_activations(table)
+            [(run_no, n_tokens, shift)] = found
+            table = read_activations(cursor, run_no)
+        return to_activations(table, n_tokens, shift)

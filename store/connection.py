@@ -19,11 +19,16 @@ import duckdb
 
 from store.errors import StoreError, StoreLockedError, StoreUnusableError
 from store.faults import INVALIDATING, disk_full, not_writable, translate
-from store.migrations import migrate
+from store.migrations import REBUILT_FROM, migrate, stored_version
+from store.rebuild import rebuild
+from store.upkeep import Upkeep
 
 _REVIVE_TIMEOUT_S = 10.0
 _MEMORY_FRACTION = 4
-_MEMORY_BOUNDS_MIB = (512, 4096)
+_MEMORY_BOUNDS_MIB = (512, 768)
+BLOCK_BYTES = 65_536
+"""Of a new file. In blocks of DuckDB's own choice (four times that) the narrow columns of
+activations waste a tenth of the space; in smaller ones, their descriptions take more."""
 _SPILL_LIMIT = "4GiB"
 """Most that sorting and joining may write beside the file, so that no query fills the disk."""
 
@@ -45,6 +50,9 @@ class Store:
         self._n_active = 0
         self._is_broken = False
         self._data_version = 0
+        self.merge_lock = threading.Lock()
+        """Held by who rearranges what is stored."""
+        self.upkeep = Upkeep()
 
     @classmethod
     def open(cls, path: Path) -> Store:
@@ -64,12 +72,13 @@ class Store:
                 _create(path)
             if not os.access(path, os.R_OK | os.W_OK) or not os.access(path.parent, os.W_OK):
                 raise not_writable(path)
-            store = cls(path, _connect(path))
+            store = cls(path, connect_file(path))
             _open_stores[path] = store
             return store
 
     def close(self) -> None:
-        """Checkpoints and closes. Idempotent."""
+        """Stops the upkeep, checkpoints and closes. Idempotent."""
+        self.upkeep.close()
         with _open_lock, self._write_lock, self._gate:
             connection, self._connection = self._connection, None
             if _open_stores.get(self.path) is self:
@@ -80,6 +89,15 @@ class Store:
             with contextlib.suppress(duckdb.Error):
                 connection.execute("CHECKPOINT")
             connection.close()
+
+    def checkpoint(self) -> None:
+        """Moves what the write-ahead log holds into the file.
+
+        Raises:
+            StoreError: if that fails; nothing is lost then.
+        """
+        with self._write_lock, self._cursor() as cursor:
+            cursor.execute("CHECKPOINT")
 
     @property
     def data_version(self) -> int:
@@ -107,18 +125,36 @@ class Store:
                 _rollback(cursor)
 
     @contextlib.contextmanager
-    def write(self) -> Iterator[duckdb.DuckDBPyConnection]:
+    def write(self, is_counted: bool = True) -> Iterator[duckdb.DuckDBPyConnection]:
         """A cursor in a transaction that is committed at the end, or rolled back on any exception.
+
+        Args:
+            is_counted: whether it is one of data_version: not where no cache holds what is written.
 
         Raises:
             StoreError: for whatever DuckDB raises inside; nothing was written then.
         """
-        with self._write_lock, self._cursor() as cursor:
+        with self._write_lock, self._transaction() as cursor:
+            yield cursor
+            # Counted before: a commit may stand although the checkpoint after it fails.
+            self._data_version += is_counted
+
+    @contextlib.contextmanager
+    def rewrite(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Like `write`, for what is stored in another way but says the same: beside a write.
+
+        Raises:
+            StoreError: for whatever DuckDB raises inside; nothing was written then.
+        """
+        with self._transaction() as cursor:
+            yield cursor
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        with self._cursor() as cursor:
             cursor.execute("BEGIN TRANSACTION")
             try:
                 yield cursor
-                # Counted before: a commit may stand although the checkpoint after it fails.
-                self._data_version += 1
                 cursor.execute("COMMIT")
             finally:
                 _rollback(cursor)
@@ -161,7 +197,7 @@ class Store:
             )
         if self._is_broken and self._connection is not None:
             self._connection.close()
-            self._connection = _connect(self.path)
+            self._connection = connect_file(self.path)
             self._is_broken = False
 
 
@@ -192,7 +228,7 @@ def _create(path: Path) -> None:
     draft = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
         draft.unlink(missing_ok=True)
-        _connect(draft).close()
+        connect_file(draft).close()
         try:
             os.link(draft, path)
         except FileExistsError:
@@ -208,27 +244,26 @@ def _create(path: Path) -> None:
             draft.unlink(missing_ok=True)
 
 
-def _connect(path: Path) -> duckdb.DuckDBPyConnection:
-    """Opens the file, shuts off all that SQL could reach outside of it, and migrates it."""
+def connect_file(path: Path) -> duckdb.DuckDBPyConnection:
+    """Opens the file, shuts off all that SQL could reach outside of it, and migrates it.
+
+    For `Store`, and for a snapshot, which is written whole before anybody opens it.
+
+    Raises:
+        StoreError: if the file cannot be opened, or is no store.
+    """
     try:
-        connection = duckdb.connect(
-            str(path),
-            config={
-                "enable_external_access": False,
-                "python_enable_replacements": False,
-                "autoload_known_extensions": False,
-                "autoinstall_known_extensions": False,
-                "allow_community_extensions": False,
-                "memory_limit": f"{_memory_limit_mib()}MiB",
-                "max_temp_directory_size": _SPILL_LIMIT,
-                "threads": max(1, min(os.cpu_count() or 1, 8)),
-            },
-        )
+        connection = _open_locked_down(path)
+        if 0 < stored_version(connection, path) < REBUILT_FROM:
+            connection.execute("CHECKPOINT")
+            connection.close()
+            rebuild(path, BLOCK_BYTES)
+            connection = _open_locked_down(path)
     except duckdb.Error as error:
         raise translate(error, path) from error
+    except OSError as error:
+        raise disk_full(path) from error
     try:
-        connection.execute("SET GLOBAL TimeZone = 'UTC'")
-        connection.execute("SET GLOBAL lock_configuration = true")
         migrate(connection, path)
     except duckdb.Error as error:
         connection.close()
@@ -236,6 +271,26 @@ def _connect(path: Path) -> duckdb.DuckDBPyConnection:
     except BaseException:
         connection.close()
         raise
+    return connection
+
+
+def _open_locked_down(path: Path) -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect(
+        str(path),
+        config={
+            "enable_external_access": False,
+            "python_enable_replacements": False,
+            "autoload_known_extensions": False,
+            "autoinstall_known_extensions": False,
+            "allow_community_extensions": False,
+            "memory_limit": f"{_memory_limit_mib()}MiB",
+            "max_temp_directory_size": _SPILL_LIMIT,
+            "default_block_size": BLOCK_BYTES,
+            "threads": max(1, min(os.cpu_count() or 1, 8)),
+        },
+    )
+    connection.execute("SET GLOBAL TimeZone = 'UTC'")
+    connection.execute("SET GLOBAL lock_configuration = true")
     return connection
 
 

@@ -47,6 +47,39 @@ class SourceNotFoundError(StoreError):
         self.source = source
 
 
+class QueryNotFoundError(StoreError):
+    """No saved query has this id."""
+
+    def __init__(self, query_id: str) -> None:
+        super().__init__(
+            f"No saved query {query_id[:40]!r} is stored.",
+            "Its author may have deleted it; look for it under Saved.",
+        )
+        self.query_id = query_id
+
+
+class NotTheAuthorError(StoreError):
+    """Somebody other than the author wanted to change a saved query."""
+
+    def __init__(self, author: str) -> None:
+        super().__init__(
+            f"Only its author, {author}, can change or delete this query.",
+            "Save a copy under a title of your own.",
+        )
+        self.author = author
+
+
+class StateNotFoundError(StoreError):
+    """Nothing is stored under the short id of a link."""
+
+    def __init__(self, state_id: str) -> None:
+        super().__init__(
+            f"This store has nothing under the link's short id {state_id[:40]!r}.",
+            "Was the link made by another Featurebook? Ask for the query itself.",
+        )
+        self.state_id = state_id
+
+
 class StoreLockedError(StoreError):
     """Another process holds the store's file."""
 
@@ -73,3 +106,24 @@ class QueryError(StoreError):
     def __init__(self, kind: str, message: str, hint: str = "") -> None:
         super().__init__(message, hint)
         self.kind = kind
+
+
+class SnapshotError(StoreError):
+    """A snapshot could not be written where it was wanted; the store is as it was."""
+
+
+class SnapshotCancelledError(StoreError):
+    """Whoever asked for a snapshot has stopped it; nothing is left of it."""
+
+    def __init__(self) -> None:
+        super().__init__("The snapshot was cancelled.", "Ask for it again.")
+
+
+class SnapshotNotFoundError(StoreError):
+    """This server has no such snapshot, or it has made room for newer ones."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(
+            f"There is no snapshot {job_id[:40]!r} on this server.", "Ask for a new one."
+        )
+        self.job_id = job_id

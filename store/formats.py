@@ -10,12 +10,13 @@ and `-` are data. Import such a file with its columns as text.
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime, time
 from decimal import Decimal
-from typing import Literal
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -33,6 +34,8 @@ FORMATS: Mapping[Format, str] = {
 }
 """Media types, by format."""
 
+_TEXT_ROWS = 1_000
+_GROUP_ROWS = 20_000
 _MAX_SAFE_INTEGER = 2**53
 _QUOTED_IN_CSV = frozenset('",\r\n')
 
@@ -43,13 +46,25 @@ def to_bytes(result: QueryResult, format: Format) -> bytes:
     Raises:
         QueryError: if the format has no form for a column's type.
     """
-    writers: Mapping[Format, Callable[[QueryResult], bytes]] = {
-        "json": _to_json,
-        "csv": _to_csv,
-        "parquet": _to_parquet,
-        "arrow": _to_arrow,
+    return b"".join(iter_bytes(result, format))
+
+
+def iter_bytes(result: QueryResult, format: Format) -> Iterator[bytes]:
+    """The same in pieces, each made when it is taken: beside the result, one piece is in memory.
+
+    The first is made at once, so that a type without a form in the format is an error here.
+
+    Raises:
+        QueryError: if the format has no form for a column's type.
+    """
+    writers: Mapping[Format, Callable[[QueryResult], Iterator[bytes]]] = {
+        "json": _iter_json,
+        "csv": _iter_csv,
+        "parquet": _iter_parquet,
+        "arrow": _iter_arrow,
     }
-    return writers[format](result)
+    pieces = writers[format](result)
+    return itertools.chain([next(pieces)], pieces)
 
 
 def to_json_rows(result: QueryResult) -> list[list[object]]:
@@ -58,41 +73,82 @@ def to_json_rows(result: QueryResult) -> list[list[object]]:
     return [list(row) for row in zip(*columns, strict=True)]
 
 
-def _to_json(result: QueryResult) -> bytes:
-    content = {
-        "columns": [{"name": column.name, "type": column.type} for column in result.columns],
-        "rows": to_json_rows(result),
-        "truncated": result.truncated,
-        "elapsed_ms": round(result.elapsed_ms, 3),
-    }
-    return json.dumps(content, ensure_ascii=False, allow_nan=False).encode()
+def _chunks(result: QueryResult, n_rows: int) -> Iterator[QueryResult]:
+    for first in range(0, result.n_rows, n_rows):
+        yield result.slice(first, n_rows)
 
 
-def _to_csv(result: QueryResult) -> bytes:
-    lines = [",".join(_quoted(column.name) for column in result.columns)]
-    columns = [_csv_column(column) for column in result.table.columns]
-    lines += [",".join(row) for row in zip(*columns, strict=True)]
-    return ("\n".join(lines) + "\n").encode()
+def _iter_json(result: QueryResult) -> Iterator[bytes]:
+    columns = [{"name": column.name, "type": column.type} for column in result.columns]
+    yield f'{{"columns": {_json_text(columns)}, "rows": ['.encode()
+    separator = ""
+    for chunk in _chunks(result, _TEXT_ROWS):
+        rows = ", ".join(map(_json_text, to_json_rows(chunk)))
+        yield (separator + rows).encode()
+        separator = ", "
+    elapsed_ms = round(result.elapsed_ms, 3)
+    truncated = _json_text(result.truncated)
+    yield f'], "truncated": {truncated}, "elapsed_ms": {elapsed_ms}}}'.encode()
 
 
-def _to_parquet(result: QueryResult) -> bytes:
-    sink = io.BytesIO()
+def _json_text(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def _iter_csv(result: QueryResult) -> Iterator[bytes]:
+    yield (",".join(_quoted(column.name) for column in result.columns) + "\n").encode()
+    for chunk in _chunks(result, _TEXT_ROWS):
+        columns = [_csv_column(column) for column in chunk.table.columns]
+        lines = [",".join(row) for row in zip(*columns, strict=True)]
+        yield ("\n".join(lines) + "\n").encode()
+
+
+class _Sink(io.RawIOBase):
+    """A file that is only written: what was written since the last `take` is taken out of it."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+
+    def writable(self) -> bool:
+        """It is."""
+        return True
+
+    def write(self, content: Any) -> int:
+        """Keeps the bytes until they are taken."""
+        part = bytes(content)
+        self._parts.append(part)
+        return len(part)
+
+    def take(self) -> bytes:
+        """What was written since the last time."""
+        parts, self._parts = self._parts, []
+        return b"".join(parts)
+
+
+def _iter_parquet(result: QueryResult) -> Iterator[bytes]:
+    sink = _Sink()
     try:
-        pq.write_table(result.table, sink, compression="zstd")
+        writer = pq.ParquetWriter(sink, result.table.schema, compression="zstd")
+        for chunk in _chunks(result, _GROUP_ROWS):
+            writer.write_table(chunk.table)
+            yield sink.take()
+        writer.close()
     except pa.ArrowException as error:
         raise QueryError(
             "runtime",
             "A column of the result has a type that Parquet has no form for.",
             "Cast it to VARCHAR, or take another format.",
         ) from error
-    return sink.getvalue()
+    yield sink.take()
 
 
-def _to_arrow(result: QueryResult) -> bytes:
-    sink = io.BytesIO()
+def _iter_arrow(result: QueryResult) -> Iterator[bytes]:
+    sink = _Sink()
     with pa.ipc.new_stream(sink, result.table.schema) as writer:
-        writer.write_table(result.table)
-    return sink.getvalue()
+        for chunk in _chunks(result, _GROUP_ROWS):
+            writer.write_table(chunk.table)
+            yield sink.take()
+    yield sink.take()
 
 
 def _json_column(column: pa.ChunkedArray) -> list[object]:

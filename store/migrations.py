@@ -16,13 +16,25 @@ import duckdb
 from store.errors import StoreUnusableError
 
 _FOLDER = Path(__file__).with_name("migrations")
+_VIEWS = "views.sql"
+_VIEW = re.compile(r"^CREATE OR REPLACE VIEW (\w+)", re.MULTILINE)
 _NUMBERED = re.compile(r"(?P<version>\d{3})_\w+\.sql")
+
+
+REBUILT_FROM = 2
+"""Files of older versions are not changed but written anew, beside a copy of them (rebuild.py)."""
 
 
 def versions() -> tuple[tuple[int, Path], ...]:
     """The numbered files, in the order in which they apply."""
     found = ((_NUMBERED.fullmatch(file.name), file) for file in sorted(_FOLDER.glob("*.sql")))
     return tuple((int(match["version"]), file) for match, file in found if match is not None)
+
+
+def view_names() -> tuple[str, ...]:
+    """The public views, in the order in which they are made."""
+    text = (_FOLDER / _VIEWS).read_text(encoding="utf-8")
+    return tuple(_VIEW.findall(text))
 
 
 def migrate(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
@@ -37,7 +49,9 @@ def migrate(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
         duckdb.Error: if the SQL cannot be applied; nothing of that file of SQL was then.
     """
     known = versions()
-    stored = _stored_version(connection, path)
+    stored = stored_version(connection, path)
+    if 0 < stored < REBUILT_FROM:
+        raise ValueError(f"A file of version {stored} is to be written anew first.")
     if stored > known[-1][0]:
         raise StoreUnusableError(
             str(path),
@@ -50,8 +64,12 @@ def migrate(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
     _apply_views(connection)
 
 
-def _stored_version(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
-    """0 for an empty file."""
+def stored_version(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
+    """Of the schema; 0 for an empty file.
+
+    Raises:
+        StoreUnusableError: if it is no store.
+    """
     rows = connection.execute(
         "SELECT schema_name, table_name FROM duckdb_tables() WHERE NOT internal"
     ).fetchall()
@@ -63,8 +81,8 @@ def _stored_version(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
             f"The file {path} is a DuckDB database, but not a store of Featurebook.",
             "Set FEATUREBOOK_STORE to another file.",
         )
-    found = connection.execute("SELECT max(version) FROM base.migrations").fetchone()
-    return int(found[0]) if found is not None and found[0] is not None else 0
+    [(version,)] = connection.execute("SELECT max(version) FROM base.migrations").fetchall()
+    return int(version or 0)
 
 
 def _apply(connection: duckdb.DuckDBPyConnection, version: int, file: Path) -> None:
@@ -78,7 +96,7 @@ def _apply(connection: duckdb.DuckDBPyConnection, version: int, file: Path) -> N
 
 def _apply_views(connection: duckdb.DuckDBPyConnection) -> None:
     """Makes the views anew when their text changed, in either direction of versions."""
-    text = (_FOLDER / "views.sql").read_text(encoding="utf-8")
+    text = (_FOLDER / _VIEWS).read_text(encoding="utf-8")
     digest = hashlib.sha256(text.encode()).hexdigest()
     if connection.execute("SELECT digest FROM base.views_made").fetchall() == [(digest,)]:
         return

@@ -6,6 +6,7 @@ activations by the million) travels as numpy columns of equal length, never as o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,6 +17,8 @@ from store.specs import Message
 
 IntColumn = npt.NDArray[np.int32]
 FloatColumn = npt.NDArray[np.float32]
+DoubleColumn = npt.NDArray[np.float64]
+BoolColumn = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,28 @@ class Token:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenColumns:
+    """All tokens of a run as columns of one length: what bulk writing takes instead of Tokens.
+
+    Row i is position i. The columns are those of Token, with NaN where a logprob or an entropy is
+    not known, and -1 for such a rank.
+    """
+
+    token_id: IntColumn
+    text: Sequence[str]
+    role: Sequence[str]
+    is_generated: BoolColumn
+    is_special: BoolColumn
+    logprob: DoubleColumn
+    rank: IntColumn
+    entropy: DoubleColumn
+    n_active: IntColumn
+
+    def __len__(self) -> int:
+        return len(self.text)
+
+
+@dataclass(frozen=True, slots=True)
 class Activations:
     """Non-zero activations, as three columns of one length, ordered by (position, feature).
 
@@ -96,6 +121,35 @@ class Activations:
 
     def __len__(self) -> int:
         return int(self.position.shape[0])
+
+
+@dataclass(frozen=True, slots=True)
+class SharedBeginning:
+    """The first tokens of a run whose activations another stored run has.
+
+    Attributes:
+        run_key: of that run, of the same source.
+        n_tokens: from position 0.
+    """
+
+    run_key: str
+    n_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class WholeRun:
+    """Everything that a run leaves: what is written in one transaction.
+
+    Attributes:
+        tokens: all positions, from 0.
+        activations: ordered by position and feature; of the tokens after the shared ones.
+        shared: beginning whose activations another run has.
+    """
+
+    run: Run
+    tokens: tuple[Token, ...] | TokenColumns
+    activations: Activations
+    shared: SharedBeginning | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +194,20 @@ class FeatureStats:
 
 
 @dataclass(frozen=True, slots=True)
+class HistogramBin:
+    """Tokens on which a feature fired with a value in [low, high); bins are a quarter octave wide.
+
+    Attributes:
+        low: smallest value of the bin; `high` is four bins to a doubling above it.
+        n_tokens_active: how many tokens.
+    """
+
+    low: float
+    high: float
+    n_tokens_active: int
+
+
+@dataclass(frozen=True, slots=True)
 class Context:
     """One place where a feature fired: enough to show it and to link to it."""
 
@@ -149,6 +217,21 @@ class Context:
     before: str
     text: str
     after: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContextBand:
+    """Contexts sampled from a stretch of a feature's values, such as its weakest fifth.
+
+    Attributes:
+        low: smallest value of the band; high: largest.
+        n_tokens_active: tokens in the band, of which the contexts are a sample.
+    """
+
+    low: float
+    high: float
+    n_tokens_active: int
+    contexts: tuple[Context, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,3 +249,46 @@ class StoreSummary:
     hits: int
     saved_s: float
     size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class SavedQuery:
+    """A query that somebody saved for everyone, under a title.
+
+    Attributes:
+        updated_at: when its author last changed it; None if never.
+    """
+
+    query_id: str
+    title: str
+    sql: str
+    created_by: str
+    created_at: datetime
+    updated_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PastQuery:
+    """A query that somebody ran.
+
+    Attributes:
+        elapsed_ms, n_rows: None if it failed.
+        failure: one sentence that says why it failed; None if it did not.
+        ran_at: when it ended, UTC.
+    """
+
+    sql: str
+    elapsed_ms: float | None
+    n_rows: int | None
+    truncated: bool
+    failure: str | None
+    ran_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What was stored after some moment."""
+
+    n_runs: int
+    n_labels: int
+    n_outcomes: int

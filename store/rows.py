@@ -1,67 +1,158 @@
 """Records to Arrow tables and back: the only place that knows the columns of a run's tables.
 
-Invariant: a value that goes in comes out equal (float32 activations bit for bit), and a bundle that
-is not whole and consistent is refused before anything is written.
+Invariant: a value that goes in comes out equal (activations as codes.py says), and a bundle that is
+not whole and consistent is refused before anything is written.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
+from itertools import chain
 
 import numpy as np
 import pyarrow as pa
 
+from store.codes import to_values
 from store.errors import InvalidSpecError
-from store.records import Activations, Run, Token
+from store.ordering import stable_order
+from store.records import Activations, IntColumn, Run, Token, TokenColumns
 from store.specs import Message, SourceSpec
+
+PASSAGE_TOKENS = 64
+"""Tokens of a passage; part of the layout."""
 
 RUN_COLUMNS = tuple(item.name for item in fields(Run) if item.name != "hits")
 """Fields of a Run that are stored with it, in their order."""
 
-TOKEN_TYPES: Mapping[str, pa.DataType] = {
-    "position": pa.int32(),
-    "token_id": pa.int32(),
-    "text": pa.string(),
-    "role": pa.string(),
-    "is_generated": pa.bool_(),
-    "is_special": pa.bool_(),
-    "logprob": pa.float64(),
-    "rank": pa.int32(),
-    "entropy": pa.float64(),
-    "n_active": pa.int32(),
-}
+TOKEN_COLUMNS = tuple(item.name for item in fields(Token))
 """Fields of a Token, in their order."""
 
+_RUN_SCHEMA = pa.schema(
+    {
+        "run_no": pa.int32(),
+        "run_key": pa.string(),
+        "source_no": pa.int32(),
+        "kind": pa.string(),
+        "prompt": pa.string(),
+        "response": pa.string(),
+        "messages": pa.string(),
+        "n_tokens": pa.int32(),
+        "n_prompt_tokens": pa.int32(),
+        "n_generated_tokens": pa.int32(),
+        "max_new_tokens": pa.int32(),
+        "temperature": pa.float64(),
+        "top_p": pa.float64(),
+        "top_k": pa.int32(),
+        "seed": pa.int64(),
+        "tools": pa.bool_(),
+        "steering": pa.string(),
+        "finish_reason": pa.string(),
+        "compute_s": pa.float64(),
+        "created_by": pa.string(),
+        "created_at": pa.timestamp("us"),
+    }
+)
+_PLAIN_RUN_COLUMNS = set(RUN_COLUMNS) & set(_RUN_SCHEMA.names) - {"messages", "created_at"}
 
-def tokens_table(run_no: int, tokens: Sequence[Token]) -> pa.Table:
-    """One row a token, in order, with the run's number before its columns."""
-    columns: dict[str, pa.Array] = {"run_no": pa.array([run_no] * len(tokens), pa.int32())}
-    for name, kind in TOKEN_TYPES.items():
-        columns[name] = pa.array([getattr(token, name) for token in tokens], kind)
+
+def to_token_columns(tokens: Sequence[Token]) -> TokenColumns:
+    """The same tokens as columns.
+
+    Raises:
+        InvalidSpecError: if their positions are not 0, 1, 2, ...
+    """
+    if [token.position for token in tokens] != list(range(len(tokens))):
+        raise InvalidSpecError("tokens", "The tokens of a run must have the positions 0, 1, 2, ...")
+    return TokenColumns(
+        token_id=np.array([token.token_id for token in tokens], np.int32),
+        text=[token.text for token in tokens],
+        role=[token.role for token in tokens],
+        is_generated=np.array([token.is_generated for token in tokens], np.bool_),
+        is_special=np.array([token.is_special for token in tokens], np.bool_),
+        logprob=np.array([_or(token.logprob, np.nan) for token in tokens], np.float64),
+        rank=np.array([_or(token.rank, -1) for token in tokens], np.int32),
+        entropy=np.array([_or(token.entropy, np.nan) for token in tokens], np.float64),
+        n_active=np.array([token.n_active for token in tokens], np.int32),
+    )
+
+
+def _or(value: float | None, missing: float) -> float:
+    return missing if value is None else value
+
+
+def tokens_table(run_nos: Sequence[int], runs: Sequence[TokenColumns]) -> pa.Table:
+    """One row a token, run by run, with the run's number before its columns."""
+    n_tokens = [len(tokens) for tokens in runs]
+    rank = np.concatenate([tokens.rank for tokens in runs])
+    columns = {
+        "run_no": np.repeat(np.array(run_nos, np.int32), n_tokens),
+        "position": np.concatenate([np.arange(count, dtype=np.int32) for count in n_tokens]),
+        "token_id": np.concatenate([tokens.token_id for tokens in runs]),
+        "text": pa.array(list(chain.from_iterable(tokens.text for tokens in runs)), pa.string()),
+        "role": pa.array(list(chain.from_iterable(tokens.role for tokens in runs)), pa.string()),
+        "is_generated": np.concatenate([tokens.is_generated for tokens in runs]),
+        "is_special": np.concatenate([tokens.is_special for tokens in runs]),
+        "logprob": pa.array(np.concatenate([t.logprob for t in runs]), from_pandas=True),
+        "rank": pa.array(rank, mask=rank < 0),
+        "entropy": pa.array(np.concatenate([t.entropy for t in runs]), from_pandas=True),
+        "n_active": np.concatenate([tokens.n_active for tokens in runs]),
+    }
     return pa.table(columns)
 
 
-def activations_table(run_no: int, activations: Activations) -> pa.Table:
-    """One row an activation, with the run's number before its columns."""
+def passages_table(
+    first_passage_no: int, run_nos: Sequence[int], texts: Sequence[Sequence[str]]
+) -> pa.Table:
+    """PASSAGE_TOKENS tokens a row, run by run, their texts as a JSON list."""
+    rows = [
+        (run_no, start, _json_list(pieces[start : start + PASSAGE_TOKENS]))
+        for run_no, pieces in zip(run_nos, texts, strict=True)
+        for start in range(0, len(pieces), PASSAGE_TOKENS)
+    ]
+    run_no, position, encoded = zip(*rows, strict=True)
     return pa.table(
         {
-            "run_no": np.full(len(activations), run_no, dtype=np.int32),
-            "position": activations.position,
-            "feature": activations.feature,
-            "value": activations.value,
+            "passage_no": np.arange(len(rows), dtype=np.int32) + np.int32(first_passage_no),
+            "run_no": pa.array(run_no, pa.int32()),
+            "position": pa.array(position, pa.int32()),
+            "texts": pa.array(encoded, pa.string()),
         }
     )
 
 
-def to_activations(table: pa.Table) -> Activations:
-    """The columns position, feature and value of a table read from the store."""
+def _json_list(texts: Sequence[str]) -> str:
+    return json.dumps(list(texts), ensure_ascii=False, separators=(",", ":"))
+
+
+def runs_table(
+    run_nos: Sequence[int], source_no: int, runs: Sequence[Run], n_tokens: Sequence[int]
+) -> pa.Table:
+    """One row a run, with the columns of the table of runs."""
+    rows = [
+        {
+            "run_no": run_no,
+            "source_no": source_no,
+            "n_tokens": count,
+            **{name: getattr(run, name) for name in _PLAIN_RUN_COLUMNS},
+            "messages": messages_json(run.messages),
+            "created_at": to_utc(run.created_at),
+        }
+        for run_no, run, count in zip(run_nos, runs, n_tokens, strict=True)
+    ]
+    return pa.Table.from_pylist(rows, schema=_RUN_SCHEMA)
+
+
+def to_activations(table: pa.Table, n_tokens: int, shift: int) -> Activations:
+    """Activations of one run, read in the order of their features, in that of their positions."""
+    columns = {name: table.column(name).to_numpy() for name in table.column_names}
+    order = stable_order(columns["position"], n_tokens)
     return Activations(
-        position=table.column("position").to_numpy().astype(np.int32, copy=False),
-        feature=table.column("feature").to_numpy().astype(np.int32, copy=False),
-        value=table.column("value").to_numpy().astype(np.float32, copy=False),
+        position=columns["position"][order],
+        feature=columns["feature"][order],
+        value=to_values(columns["code"][order], shift),
     )
 
 
@@ -94,17 +185,17 @@ def from_utc(moment: object) -> datetime:
     return moment.replace(tzinfo=UTC)
 
 
-def check_run(
-    source: SourceSpec, run: Run, tokens: Sequence[Token], activations: Activations
-) -> None:
+def check_run(source: SourceSpec, run: Run, tokens: TokenColumns, activations: Activations) -> None:
     """Refuses a run that is not whole, or whose parts do not fit each other.
 
     Raises:
-        InvalidSpecError: if tokens are missing or out of order, columns differ in length, or an
-            activation lies outside the run or the SAE, is not above zero, or appears twice.
+        InvalidSpecError: says what does not fit.
     """
-    if [token.position for token in tokens] != list(range(len(tokens))) or not tokens:
-        raise InvalidSpecError("tokens", "The tokens of a run must have the positions 0, 1, 2, ...")
+    columns = [getattr(tokens, item.name) for item in fields(tokens)]
+    if not len(tokens) or any(len(column) != len(tokens) for column in columns):
+        raise InvalidSpecError("tokens", "A run has one token or more, each with all its columns.")
+    if run.n_prompt_tokens < 0 or run.n_generated_tokens < 0:
+        raise InvalidSpecError("tokens", "A run cannot have fewer than no tokens.")
     position, feature, value = activations.position, activations.feature, activations.value
     if not position.shape == feature.shape == value.shape or position.ndim != 1:
         raise InvalidSpecError("activations", "The columns of activations differ in length.")
@@ -114,15 +205,19 @@ def check_run(
         raise InvalidSpecError("activations", "An activation lies outside the run's tokens.")
     if feature.min() < 0 or feature.max() >= source.d_sae:
         raise InvalidSpecError("activations", f"A feature is outside 0 to {source.d_sae - 1}.")
-    if not bool(np.all(np.isfinite(value) & (value > 0))):
+    # NaN is neither above zero nor below infinity
+    if not (value.min() > 0 and value.max() < np.inf):
         raise InvalidSpecError("activations", "An activation is not a finite number above zero.")
-    place = position.astype(np.int64) * source.d_sae + feature
-    if not bool(np.all(place[1:] > place[:-1])):
+    if not _is_ordered(position, feature):
         raise InvalidSpecError(
             "activations", "Activations must be ordered by position and feature, each only once."
         )
-    n_stored = np.bincount(position, minlength=len(tokens))
-    if bool(np.any(n_stored > np.array([token.n_active for token in tokens]))):
+    if bool(np.any(np.bincount(position, minlength=len(tokens)) > tokens.n_active)):
         raise InvalidSpecError("tokens", "A token has more activations than its n_active says.")
-    if run.n_prompt_tokens < 0 or run.n_generated_tokens < 0:
-        raise InvalidSpecError("tokens", "A run cannot have fewer than no tokens.")
+
+
+def _is_ordered(position: IntColumn, feature: IntColumn) -> bool:
+    """Whether each activation but the first comes after the one before it."""
+    later = position[1:] > position[:-1]
+    same = position[1:] == position[:-1]
+    return bool(np.all(later | (same & (feature[1:] > feature[:-1]))))

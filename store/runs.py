@@ -6,24 +6,34 @@ transaction, and a key is never written twice.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 import duckdb
 
+from store.beginnings import check_beginning
 from store.connection import Store
 from store.errors import InvalidSpecError, RunNotFoundError
+from store.ingest import CheckedRun, insert_all
 from store.keys import source_id
-from store.records import Activations, Failure, Run, StoredRun, StoreSummary, Token
-from store.rows import (
-    TOKEN_TYPES,
-    activations_table,
-    check_run,
-    messages_json,
-    to_run,
-    to_utc,
-    tokens_table,
+from store.merging import request_merging
+from store.records import (
+    Activations,
+    Failure,
+    Run,
+    SharedBeginning,
+    StoredRun,
+    StoreSummary,
+    Token,
+    TokenColumns,
+    WholeRun,
 )
+from store.rows import TOKEN_COLUMNS, check_run, to_run, to_token_columns, to_utc
+from store.sources import ensure_source
 from store.specs import SourceSpec, is_storable
+
+MAX_AT_ONCE = 2**23
+"""Most activations that are written in one transaction, unless one run has more."""
 
 _MAX_NOTE_CHARS = 4_000
 
@@ -35,7 +45,7 @@ _SELECT_RUNS = """
     FROM base.runs AS r JOIN base.sources AS s USING (source_no)
 """
 _SELECT_TOKENS = (
-    f"SELECT {', '.join(TOKEN_TYPES)} FROM base.tokens WHERE run_no = ? ORDER BY position"
+    f"SELECT {', '.join(TOKEN_COLUMNS)} FROM base.tokens WHERE run_no = ? ORDER BY position"
 )
 
 
@@ -49,7 +59,12 @@ class RunRepository:
         self._store = store
 
     def insert_run(
-        self, source: SourceSpec, run: Run, tokens: tuple[Token, ...], activations: Activations
+        self,
+        source: SourceSpec,
+        run: Run,
+        tokens: tuple[Token, ...],
+        activations: Activations,
+        shared: SharedBeginning | None = None,
     ) -> bool:
         """Writes a run whole, in one transaction; False if a run with its key was there already.
 
@@ -57,28 +72,46 @@ class RunRepository:
             source: its row is made with the first run of it.
             run: `source_id` must be the source's; `hits` and `source_name` are not stored with it.
             tokens: all positions, from 0.
-            activations: ordered by position and feature.
+            activations: ordered by position and feature; of the tokens after the shared ones.
+            shared: beginning whose activations another stored run has.
 
         Raises:
             InvalidSpecError: if the parts do not fit each other, or a text is not valid Unicode.
+            RunNotFoundError: if the run that it begins with is not stored.
         """
-        if run.source_id != source_id(source):
-            raise InvalidSpecError("source_id", "The run names another source than it comes with.")
-        check_run(source, run, tokens, activations)
+        return self.insert_runs(source, [WholeRun(run, tokens, activations, shared)]) == 1
+
+    def insert_runs(self, source: SourceSpec, runs: Sequence[WholeRun]) -> int:
+        """Writes runs of one source, each whole; returns how many were not there already.
+
+        All are written in one transaction, or in several if they have more than MAX_AT_ONCE
+        activations: many runs at once take far less time than one by one.
+
+        Raises:
+            InvalidSpecError: if parts of a run do not fit each other, or a text is not valid
+                Unicode; of its transaction nothing is stored then.
+            RunNotFoundError: if a run that another begins with is not stored; likewise.
+        """
+        return sum(self._insert(source, batch) for batch in _batches(runs))
+
+    def _insert(self, source: SourceSpec, runs: Sequence[WholeRun]) -> int:
+        checked = {item.run.run_key: _checked(source, item) for item in reversed(runs)}
         try:
             with self._store.write() as cursor:
-                if _run_no(cursor, run.run_key) is not None:
-                    return False
-                run_no = _next_no(cursor, "SELECT max(run_no) FROM base.runs")
-                source_no = _source_no(cursor, source, run.created_at)
-                _insert_row(cursor, run_no, source_no, run, len(tokens))
-                cursor.register("incoming_tokens", tokens_table(run_no, tokens))
-                cursor.execute("INSERT INTO base.tokens SELECT * FROM incoming_tokens")
-                cursor.register("incoming_activations", activations_table(run_no, activations))
-                cursor.execute("INSERT INTO base.activations SELECT * FROM incoming_activations")
+                for key in _stored_keys(cursor, list(checked)):
+                    del checked[key]
+                if not checked:
+                    return 0
+                new = list(reversed(checked.values()))
+                [(run_no,)] = cursor.execute(
+                    "SELECT coalesce(max(run_no), 0) + 1 FROM base.runs"
+                ).fetchall()
+                stored = ensure_source(cursor, source, new[0].run.created_at)
+                insert_all(cursor, stored, run_no, new)
         except UnicodeEncodeError as error:
             raise InvalidSpecError("text", "A text of the run is not valid Unicode.") from error
-        return True
+        request_merging(self._store)
+        return len(new)
 
     def find_run(self, run_key: str) -> StoredRun | None:
         """The run and its tokens, or None."""
@@ -131,6 +164,14 @@ class RunRepository:
         with self._store.read() as cursor:
             return tuple(_select_runs(cursor, newest_first, max(limit, 0)).values())
 
+    def list_source_ids(self) -> tuple[str, ...]:
+        """The ids of all sources that have left runs, the newest first."""
+        with self._store.read() as cursor:
+            rows = cursor.execute(
+                "SELECT source_id FROM base.sources ORDER BY created_at DESC, source_no DESC"
+            ).fetchall()
+        return tuple(source_id for (source_id,) in rows)
+
     def insert_failure(self, failure: Failure) -> None:
         """Keeps the reason of a computation that failed; over-long texts are cut."""
         texts = (
@@ -151,16 +192,15 @@ class RunRepository:
     def summarise(self) -> StoreSummary:
         """What the store holds and what the memo saved."""
         with self._store.read() as cursor:
-            row = cursor.execute(
+            [row] = cursor.execute(
                 """
-                SELECT (SELECT count(*) FROM base.runs), (SELECT count(*) FROM base.tokens),
-                       (SELECT count(*) FROM base.activations), count(*),
+                SELECT (SELECT count(*) FROM base.runs),
+                       (SELECT coalesce(sum(n_tokens), 0) FROM base.runs),
+                       (SELECT coalesce(sum(n_activations), 0) FROM base.segments), count(*),
                        coalesce(sum(compute_s), 0)
                 FROM base.hits JOIN base.runs USING (run_no)
                 """
-            ).fetchone()
-        if row is None:
-            raise AssertionError("an aggregate has one row")
+            ).fetchall()
         return StoreSummary(
             n_runs=int(row[0]),
             n_tokens=int(row[1]),
@@ -189,75 +229,43 @@ def _select_runs(
     return {row[0]: to_run(row[1:], int(counts.get(row[0], 0))) for row in rows}
 
 
+def _checked(source: SourceSpec, item: WholeRun) -> CheckedRun:
+    run, tokens = item.run, item.tokens
+    if run.source_id != source_id(source):
+        raise InvalidSpecError("source_id", "The run names another source than it comes with.")
+    columns = tokens if isinstance(tokens, TokenColumns) else to_token_columns(tokens)
+    check_run(source, run, columns, item.activations)
+    if item.shared is not None:
+        own = item.activations.position
+        first = int(own[0]) if len(own) else None
+        check_beginning(columns, item.shared.n_tokens, first)
+    return CheckedRun(run, columns, item.activations, item.shared)
+
+
+def _batches(runs: Sequence[WholeRun]) -> Iterator[Sequence[WholeRun]]:
+    """Runs together as long as they have at most MAX_AT_ONCE activations."""
+    batch: list[WholeRun] = []
+    n_activations = 0
+    for item in runs:
+        if batch and n_activations + len(item.activations) > MAX_AT_ONCE:
+            yield batch
+            batch, n_activations = [], 0
+        batch.append(item)
+        n_activations += len(item.activations)
+    if batch:
+        yield batch
+
+
+def _stored_keys(cursor: duckdb.DuckDBPyConnection, run_keys: Sequence[str]) -> list[str]:
+    """Those of the keys that are stored already."""
+    rows = cursor.execute(
+        "SELECT run_key FROM base.runs WHERE run_key IN (SELECT unnest(?::VARCHAR[]))",
+        [list(run_keys)],
+    ).fetchall()
+    return [key for (key,) in rows]
+
+
 def _run_no(cursor: duckdb.DuckDBPyConnection, run_key: str) -> int | None:
-    row = cursor.execute("SELECT run_no FROM base.runs WHERE run_key = ?", [run_key]).fetchone()
-    return None if row is None else int(row[0])
-
-
-def _next_no(cursor: duckdb.DuckDBPyConnection, select_max: str) -> int:
-    """One above the highest number; one write at a time, so nobody else takes it."""
-    row = cursor.execute(select_max).fetchone()
-    return 1 if row is None or row[0] is None else int(row[0]) + 1
-
-
-def _source_no(cursor: duckdb.DuckDBPyConnection, source: SourceSpec, made_at: datetime) -> int:
-    """The number of the source's row, which is made if it is missing."""
-    identity = source_id(source)
-    row = cursor.execute(
-        "SELECT source_no FROM base.sources WHERE source_id = ?", [identity]
-    ).fetchone()
-    if row is not None:
-        return int(row[0])
-    source_no = _next_no(cursor, "SELECT max(source_no) FROM base.sources")
-    cursor.execute(
-        f"INSERT INTO base.sources VALUES ({', '.join('?' * 15)})",
-        [
-            source_no,
-            identity,
-            source.name,
-            source.model.repo_id,
-            source.model.revision,
-            source.sae_id,
-            source.sae_revision,
-            source.hook_name,
-            source.layer,
-            source.d_in,
-            source.d_sae,
-            source.architecture,
-            source.model.dtype,
-            source.max_active,
-            to_utc(made_at),
-        ],
-    )
-    return source_no
-
-
-def _insert_row(
-    cursor: duckdb.DuckDBPyConnection, run_no: int, source_no: int, run: Run, n_tokens: int
-) -> None:
-    cursor.execute(
-        f"INSERT INTO base.runs VALUES ({', '.join('?' * 21)})",
-        [
-            run_no,
-            run.run_key,
-            source_no,
-            run.kind,
-            run.prompt,
-            run.response,
-            messages_json(run.messages),
-            n_tokens,
-            run.n_prompt_tokens,
-            run.n_generated_tokens,
-            run.max_new_tokens,
-            run.temperature,
-            run.top_p,
-            run.top_k,
-            run.seed,
-            run.tools,
-            run.steering,
-            run.finish_reason,
-            run.compute_s,
-            run.created_by,
-            to_utc(run.created_at),
-        ],
-    )
+    # to the end: a result that is still open keeps the cursor from registering tables
+    rows = cursor.execute("SELECT run_no FROM base.runs WHERE run_key = ?", [run_key]).fetchall()
+    return int(rows[0][0]) if rows else None

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +22,8 @@ import pyarrow as pa
 
 from store.connection import Store
 from store.errors import QueryError
+from store.memory_watch import must_stop
+from store.query_places import QueryPlaces
 from store.sql_guard import check_statement
 
 MAX_RESULT_BYTES = 64 * 2**20
@@ -31,7 +33,7 @@ MAX_AT_ONCE = 4
 """Queries that run at one moment in a process: they share DuckDB's memory and threads."""
 
 _BATCH_ROWS = 256
-_INTERRUPT_EVERY_S = 0.05
+_LOOK_EVERY_S = 0.05
 
 _MAX_MESSAGE_CHARS = 400
 _NAME = re.compile(r'"(?:[^"]|"")*"')
@@ -58,7 +60,7 @@ _ENDS_OF_TIME = {
 }
 """DuckDB's codes of them in timestamps and dates."""
 
-_slots = threading.BoundedSemaphore(MAX_AT_ONCE)
+_places = QueryPlaces(MAX_AT_ONCE)
 
 
 class Column(NamedTuple):
@@ -89,6 +91,10 @@ class QueryResult:
         """Rows returned."""
         return int(self.table.num_rows)
 
+    def slice(self, first: int, n_rows: int) -> QueryResult:
+        """Some of the rows; they are not copied."""
+        return replace(self, table=self.table.slice(first, n_rows))
+
     @property
     def rows(self) -> list[tuple[object, ...]]:
         """The rows as Python values, made anew at each call.
@@ -99,9 +105,14 @@ class QueryResult:
 
 
 def run_query(
-    store: Store, sql: str, max_rows: int = 10_000, timeout_s: float = 10.0
+    store: Store,
+    sql: str,
+    max_rows: int = 10_000,
+    timeout_s: float = 10.0,
+    client: str | None = None,
+    stop: threading.Event | None = None,
 ) -> QueryResult:
-    """Runs one SELECT, or EXPLAIN of one.
+    """Runs one SELECT, or EXPLAIN of one, on a thread of its own, and waits for it.
 
     Args:
         store: what it reads.
@@ -109,43 +120,57 @@ def run_query(
         max_rows: most rows returned, 1 or more.
         timeout_s: seconds until the query is interrupted, waiting for its turn included. A single
             call of a function on a value is not interrupted; the guard bounds what it can make.
+        client: who asks: at most half of all places are for one.
+        stop: setting it ends the query.
 
     Raises:
         QueryError: of kind `syntax` (not valid SQL, or no such table or column), `refused` (not
-            allowed here), `timeout`, `memory`, or `runtime` (failed on the data).
+            allowed here), `timeout`, `cancelled`, `memory`, or `runtime` (failed on the data).
         StoreUnusableError: if the store's file cannot be read.
     """
     started = time.perf_counter()
-    if not _slots.acquire(timeout=max(timeout_s, 0.0)):
-        raise QueryError(
-            "timeout",
-            f"Other queries were still running after {timeout_s:g} s.",
-            "Try again in a moment.",
-        )
-    try:
-        statement = _parse(store, sql)
-        with (
-            store.read() as cursor,
-            _translated(store),
-            _time_limit(cursor.interrupt, timeout_s - (time.perf_counter() - started)),
-        ):
-            # Not execute(): Arrow out of its result is a second copy of every row.
-            relation = _with_plain_types(cursor.sql(statement))
-            names = _unique(relation.columns)
-            types = [str(kind) for kind in relation.types]
-            reader = relation.to_arrow_reader(_BATCH_ROWS)
-            table, truncated = _fetch(reader, max(max_rows, 1))
-            # Both hold on to the transaction that ends now.
-            reader.close()
-            del reader, relation
-    finally:
-        _slots.release()
+    stop = stop or threading.Event()
+    with _places.take(client, timeout_s, stop) as is_taken:
+        if stop.is_set():
+            raise _cancelled()
+        if not is_taken:
+            raise QueryError(
+                "timeout",
+                f"Other queries were still running after {timeout_s:g} s.",
+                "Try again in a moment.",
+            )
+        end = started + timeout_s
+        return _places.run(lambda: _run(store, sql, max_rows, started, end, stop), stop)
+
+
+def _run(
+    store: Store, sql: str, max_rows: int, started: float, end: float, stop: threading.Event
+) -> QueryResult:
+    statement = _parse(store, sql)
+    with (
+        store.read() as cursor,
+        _translated(store),
+        _limits(store, cursor.interrupt, end - time.perf_counter(), stop),
+    ):
+        # Not execute(): Arrow out of its result is a second copy of every row.
+        relation = _with_plain_types(cursor.sql(statement))
+        names = _unique(relation.columns)
+        types = [str(kind) for kind in relation.types]
+        reader = relation.to_arrow_reader(_BATCH_ROWS)
+        table, truncated = _fetch(reader, max(max_rows, 1))
+        # Both hold on to the transaction that ends now.
+        reader.close()
+        del reader, relation
     return QueryResult(
         table=table.rename_columns(names),
         columns=tuple(map(Column, names, types)),
         truncated=truncated,
         elapsed_ms=(time.perf_counter() - started) * 1000,
     )
+
+
+def _cancelled() -> QueryError:
+    return QueryError("cancelled", "The query was cancelled.")
 
 
 def _parse(store: Store, sql: str) -> duckdb.Statement:
@@ -217,38 +242,59 @@ def _fetch(reader: pa.RecordBatchReader, max_rows: int) -> tuple[pa.Table, bool]
 
 
 @contextmanager
-def _time_limit(interrupt: Callable[[], None], limit_s: float) -> Iterator[None]:
-    """Interrupts what runs inside once limit_s have passed, and again until it ends.
+def _limits(
+    store: Store, interrupt: Callable[[], None], limit_s: float, stop: threading.Event
+) -> Iterator[None]:
+    """Interrupts what runs inside after limit_s, when stop is set, or where memory is short.
 
-    Again, because an interrupt that comes just before a statement starts is forgotten.
+    It does so again until it ends: an interrupt just before a statement starts is forgotten.
 
     Raises:
-        QueryError: of kind `timeout`, instead of whatever the interrupt caused.
+        QueryError: `timeout`, `cancelled` or `memory`, instead of what the interrupt caused.
     """
-    ended, fired = threading.Event(), threading.Event()
+    ended = threading.Event()
+    reasons: list[QueryError] = []
+    end = time.monotonic() + limit_s
+
+    def reason() -> QueryError | None:
+        if stop.is_set():
+            return _cancelled()
+        if time.monotonic() >= end:
+            return QueryError(
+                "timeout",
+                f"The query was stopped after {limit_s:.3g} s.",
+                "Ask for less: filter by run_key or source_id, or sample with USING SAMPLE.",
+            )
+        return _out_of_memory() if must_stop(store) else None
 
     def watch() -> None:
-        wait_s = max(limit_s, 0.0)
-        while not ended.wait(wait_s):
-            fired.set()
-            interrupt()
-            wait_s = _INTERRUPT_EVERY_S
+        while not ended.wait(min(max(end - time.monotonic(), 0.0), _LOOK_EVERY_S)):
+            found = None if reasons else reason()
+            if found is not None:
+                reasons.append(found)
+            if reasons:
+                interrupt()
+                ended.wait(_LOOK_EVERY_S)
 
-    watcher = threading.Thread(target=watch, name="query-time-limit", daemon=True)
+    watcher = threading.Thread(target=watch, name="query-limits", daemon=True)
     watcher.start()
     try:
         yield
     except (duckdb.Error, pa.ArrowException, OSError, MemoryError) as error:
-        if not fired.is_set():
+        if not reasons:
             raise
-        raise QueryError(
-            "timeout",
-            f"The query was stopped after {limit_s:.3g} s.",
-            "Ask for less: filter by run_key or source_id, or sample with USING SAMPLE.",
-        ) from error
+        raise reasons[0] from error
     finally:
         ended.set()
         watcher.join()
+
+
+def _out_of_memory() -> QueryError:
+    return QueryError(
+        "memory",
+        "The query needs more memory than a query may use.",
+        "Ask for less at once: filter, aggregate, or add LIMIT.",
+    )
 
 
 def to_values(column: pa.ChunkedArray) -> list[object]:
@@ -305,11 +351,7 @@ def _query_error(error: Exception, path: Path) -> QueryError:
     found = _MESSAGE.match(str(error))
     category, text = (found["category"], found["text"]) if found else ("", str(error))
     if isinstance(error, MemoryError) or category == "Out of Memory" or "offload" in text:
-        return QueryError(
-            "memory",
-            "The query needs more memory than a query may use.",
-            "Ask for less at once: filter, aggregate, or add LIMIT.",
-        )
+        return _out_of_memory()
     if "read-only mode" in text:
         return QueryError("refused", "The query would write: this only reads.")
     if text.startswith("Values were not provided"):

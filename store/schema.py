@@ -1,6 +1,6 @@
 """The public views, as the store itself describes them: for schema panels, completion and tests.
 
-Invariant: the descriptions live in the SQL that makes the views, and nowhere else.
+Invariant: the descriptions, and the order, live in the SQL that makes the views, and nowhere else.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from store.connection import Store
+from store.migrations import view_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class ViewInfo:
 
 
 def list_views(store: Store) -> tuple[ViewInfo, ...]:
-    """The public views, in the order in which they are made.
+    """The public views, in the order in which their SQL makes them.
 
     Raises:
         StoreUnusableError: if the file cannot be read.
@@ -38,7 +39,7 @@ def list_views(store: Store) -> tuple[ViewInfo, ...]:
         views = cursor.execute(
             """
             SELECT view_name, coalesce(comment, '') FROM duckdb_views()
-            WHERE schema_name = 'main' AND NOT internal ORDER BY view_oid
+            WHERE schema_name = 'main' AND NOT internal
             """
         ).fetchall()
         columns = cursor.execute(
@@ -47,9 +48,10 @@ def list_views(store: Store) -> tuple[ViewInfo, ...]:
             WHERE schema_name = 'main' AND NOT internal ORDER BY table_oid, column_index
             """
         ).fetchall()
+    order = {name: index for index, name in enumerate(view_names())}
     return tuple(
         ViewInfo(
             name, comment, tuple(ColumnInfo(*column[1:]) for column in columns if column[0] == name)
         )
-        for name, comment in views
+        for name, comment in sorted(views, key=lambda view: order.get(view[0], len(order)))
     )

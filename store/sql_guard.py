@@ -1,7 +1,8 @@
 """What an untrusted statement may contain, decided on DuckDB's own parse of it before it runs.
 
-Invariant: what passes is one SELECT (or EXPLAIN of one) that names no function or catalog table
-which reads files, memory, settings or paths, or runs SQL that was not parsed here; and whose growth
+Invariant: what passes is one SELECT (or EXPLAIN of one) that reads the public views alone, names
+no function or catalog table which reads files, memory, settings or paths, or runs SQL that was not
+parsed here; and whose growth
 by its own text (repeated strings, doubled values, tables that stand for thousands) is bounded.
 Time, memory and rows of the rest are the sandbox's to limit. Writing is stopped by the read-only
 transaction in any case: the guard says so earlier and clearer.
@@ -25,26 +26,28 @@ MAX_SQL_CHARS = 20_000
 MAX_TABLES = 100
 """Tables read in all, a common table expression counted as often as it is used; and each `*`."""
 
-MAX_GROWTH = 100_000
+MAX_GROWTH = 10_000
 """How many times larger than its input a value may be made by the text of the statement."""
 
 _TABLE_FUNCTIONS = frozenset(
-    "range generate_series unnest json_each json_tree repeat test_all_types pragma_table_info"
-    " pragma_version duckdb_columns duckdb_functions duckdb_keywords duckdb_tables duckdb_types"
-    " duckdb_views".split()
+    "range generate_series unnest json_each json_tree repeat test_all_types pragma_version"
+    " duckdb_columns duckdb_functions duckdb_keywords duckdb_types duckdb_views".split()
 )
+_PUBLIC_SCHEMA = "main"
 _CATALOGS = ("duckdb_", "pragma_", "pg_", "sqlite_")
 _REFUSED_FUNCTIONS = frozenset(
     "current_setting getvariable getenv json_execute_serialized_sql json_serialize_plan nextval"
     " currval setval setseed sleep_ms pg_sleep write_log get_block_size parse_duckdb_log_message"
-    " in_search_path invoke levenshtein editdist3 damerau_levenshtein jaccard json_contains"
-    " reservoir_quantile".split()
+    " in_search_path invoke levenshtein editdist3 damerau_levenshtein jaccard jaro_similarity"
+    " jaro_winkler_similarity json_contains reservoir_quantile".split()
 )
 """They tell or change what is not the query's, cannot be interrupted, take memory that is not
 counted, or end the whole process: json_contains of deeply nested JSON overflows DuckDB's stack."""
 
-_REFUSED_TYPES = frozenset({"variant"})
-"""A cast of deeply nested JSON to it overflows DuckDB's stack too."""
+_REFUSED_TYPES = {
+    "variant": "Use JSON or VARCHAR.",  # deeply nested JSON overflows DuckDB's stack here too
+    "bignum": "Use HUGEINT or DOUBLE.",  # of many digits, one takes minutes
+}
 
 _SIZE_ARGUMENT = {
     "repeat": 1,
@@ -72,18 +75,26 @@ _COLLECTING = frozenset(
 
 _UNSTOPPABLE = frozenset(
     "list_distinct array_distinct list_unique array_unique list_intersect array_intersect"
-    " list_has_any array_has_any list_has_all array_has_all".split()
+    " list_has_any array_has_any list_has_all array_has_all list_aggregate list_aggr aggregate"
+    " array_aggregate array_aggr list_mode list_histogram list_entropy".split()
 )
 """Functions that take minutes on one long list, and cannot be interrupted."""
 
 _REPLACING = frozenset({"replace", "regexp_replace"})
+_MATCHING = frozenset(
+    "regexp_matches regexp_full_match regexp_extract regexp_extract_all regexp_replace"
+    " regexp_split_to_array string_split_regex str_split_regex ~ !~ ~~~".split()
+)
+"""Functions that take as long as their text is, times the states of their pattern."""
+
 _FORMATTING = frozenset({"format", "printf"})
 _UNKNOWN_FACTOR = 100
-_COLLECTED_FACTOR = 200
+_COLLECTED_FACTOR = 50
 _UNSTOPPABLE_FACTOR = 1_000
 """Taken for factors that only the data tells; the last refuses such a function of a collection."""
 
 _READING_NODES = frozenset({"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"})
+_COUNTED = re.compile(r"\{(\d+)?,?(\d+)?\}")
 _LONG_FIELD = re.compile(r"\d{4,}|\*|\{[^}]*\{")
 _EXPLAIN = re.compile(
     r"(?:\s|--[^\n]*(?:\n|$)|/\*(?:(?!\*/).)*\*/)*explain\b", re.IGNORECASE | re.DOTALL
@@ -115,17 +126,24 @@ def check_statement(cursor: duckdb.DuckDBPyConnection, sql: str) -> duckdb.State
     if len(statements) > 1:
         raise _refusal("Only one statement can be run at a time.", "Send them one by one.")
     [statement] = statements
-    if statement.type == duckdb.StatementType.EXPLAIN:
+    kind = _kind(statement)
+    if kind == "EXPLAIN":
         _check_tree(_tree(cursor, _EXPLAIN.sub("", sql, count=1)))
-    elif statement.type == duckdb.StatementType.SELECT:
+    elif kind == "SELECT":
         _check_tree(_tree(cursor, sql))
-    elif statement.type == duckdb.StatementType.MULTI:
+    elif kind == "MULTI":
         raise _refusal("A PIVOT must name its columns here.", "Write PIVOT ... ON column IN (...).")
     else:
-        raise _refusal(
-            f"{statement.type.name.replace('_', ' ')} is not allowed: this only reads.", _HOW
-        )
+        raise _refusal(f"{kind.replace('_', ' ')} is not allowed: this only reads.", _HOW)
     return statement
+
+
+def _kind(statement: duckdb.Statement) -> str:
+    """The name of the statement's type; DuckDB has types that its Python package does not know."""
+    try:
+        return statement.type.name
+    except ValueError:
+        return "This statement"
 
 
 def _refusal(message: str, hint: str) -> QueryError:
@@ -205,8 +223,7 @@ def _measure(item: object, names: Mapping[str, _Size]) -> _Size:
             return _measure_table_function(item["function"], names)
         if "function_name" in item:
             return _measure_function(item, names)
-        if str(item.get("type_name", "")).lower() in _REFUSED_TYPES:
-            raise _refusal("The type VARIANT is not open to queries.", "Use JSON or VARCHAR.")
+        _check_type(str(item.get("type_name", "")).lower())
         _check_show(item)
         sizes = [_measure(part, names) for part in item.values()]
         if item.get("class") == "STAR":  # as many columns as a table has, planned one by one
@@ -223,7 +240,10 @@ def _measure_table(table: _Node, names: Mapping[str, _Size]) -> _Size:
     if not schema and name in names:
         n_tables, growth = names[name]
         return max(n_tables, 1), growth
-    if (name.startswith(_CATALOGS) or schema == "pg_catalog") and name not in _TABLE_FUNCTIONS:
+    path = [str(part).lower() for part in table.get("qualified_name", {}).get("path", [name])]
+    if path[:-1] not in ([], [_PUBLIC_SCHEMA]) or table.get("catalog_name"):
+        raise _refusal(f"Only the public views are open to queries, not {'.'.join(path)}.", _HOW)
+    if name.startswith(_CATALOGS) and name not in _TABLE_FUNCTIONS:
         raise _refusal(f"The table {name} is not open to queries.", _HOW)
     return 1, 1
 
@@ -236,15 +256,21 @@ def _measure_table_function(function: _Node, names: Mapping[str, _Size]) -> _Siz
     return n_tables + 1, growth
 
 
+def _check_type(name: str) -> None:
+    if name in _REFUSED_TYPES:
+        raise _refusal(f"The type {name.upper()} is not open to queries.", _REFUSED_TYPES[name])
+
+
 def _check_show(node: _Node) -> None:
     shown = str(node.get("table_name", "")).strip('"')
-    if node.get("show_type") == "SHOW_SPECIAL" and shown != "tables":
+    kind = str(node.get("show_type", ""))
+    if kind == "SHOW_FROM" or (kind == "SHOW_SPECIAL" and shown != "tables"):
         raise _refusal("Of SHOW only SHOW TABLES is open to queries.", _HOW)
 
 
 def _measure_function(function: _Node, names: Mapping[str, _Size]) -> _Size:
     name = str(function["function_name"]).lower()
-    if name in _REFUSED_FUNCTIONS or name.startswith("variant"):
+    if name in _REFUSED_FUNCTIONS or name.startswith(("variant", "__")):
         raise _refusal(f"The function {name} is not open to queries.", _HOW)
     arguments = [argument["expression"] for argument in function.get("arguments", [])]
     if function.get("schema", "main") not in ("main", "pg_catalog"):
@@ -261,6 +287,8 @@ def _measure_function(function: _Node, names: Mapping[str, _Size]) -> _Size:
         for _, factor in sizes:
             growth *= factor
         growth *= _replacing_factor(arguments) if name in _REPLACING else _fields(name, arguments)
+        if name in _MATCHING:
+            growth *= _n_states(arguments)
     elif name in _SIZE_ARGUMENT:
         growth *= _size_argument(name, arguments)
     elif name in ("range", "generate_series"):
@@ -269,6 +297,8 @@ def _measure_function(function: _Node, names: Mapping[str, _Size]) -> _Size:
         growth *= _COLLECTED_FACTOR
     elif name in _UNSTOPPABLE:
         growth *= _UNSTOPPABLE_FACTOR
+    elif name in _MATCHING:
+        growth *= _n_states(arguments)
     return _within_limits(n_tables, growth)
 
 
@@ -309,6 +339,17 @@ def _n_steps(name: str, arguments: Sequence[_Node]) -> int:
 def _replacing_factor(arguments: Sequence[_Node]) -> int:
     text = _constant(arguments[2]) if len(arguments) > 2 else None
     return _UNKNOWN_FACTOR if text is None else max(1, len(text))
+
+
+def _n_states(arguments: Sequence[_Node]) -> int:
+    """How often the pattern repeats its parts: `(a{9}){9}` does 81 times."""
+    text = _constant(arguments[1]) if len(arguments) > 1 else None
+    if text is None:
+        return _UNKNOWN_FACTOR
+    n_states = 1
+    for least, most in _COUNTED.findall(text):
+        n_states *= max(1, int(least or 1), int(most or 1))
+    return n_states
 
 
 def _fields(name: str, arguments: Sequence[_Node]) -> int:

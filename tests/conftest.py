@@ -78,7 +78,7 @@ def _without_dotenv() -> Iterator[None]:
     """Keeps the `.env` of the person who runs the tests out of the settings."""
     from dashboard.settings import ServerSettings
     from engine.settings import EngineSettings
-    from scripts.sql import ServerAddress
+    from scripts._server_address import ServerAddress
     from store.settings import StoreSettings
 
     with pytest.MonkeyPatch.context() as patch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import streamlit as st
 
@@ -11,8 +12,10 @@ from dashboard.components.context_list import context_list
 from dashboard.components.copy_link import copy_link
 from dashboard.components.notice import notice
 from dashboard.components.page_header import page_header
+from dashboard.components.since_link import since_link
 from dashboard.links import ViewState, to_path
 from dashboard.services import Services, get_services
+from store.changes import count_changes
 from store.errors import SourceNotFoundError
 
 N_CONTEXTS = 30
@@ -56,6 +59,7 @@ def show(services: Services, source: str, feature: int, unit: str) -> None:
     )
     for column, (name, value, meaning) in zip(st.columns(4, gap="small"), figures, strict=True):
         column.metric(name, value, help=meaning)
+    st.caption(f"As of {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, over all that is stored.")
     st.text(f"Label: {stats.label}" if stats.label else "No label yet.")
     st.subheader("Where it fires most", anchor=False)
     contexts = services.features.list_top_contexts(source, feature, N_CONTEXTS)
@@ -76,9 +80,10 @@ place = page_header("Where does this feature fire?", known, services.engine.stat
 last = None if known.d_sae is None else known.d_sae - 1
 state = choose(link.state, names, last)
 with place:
-    copy_link(
-        to_path("feature", ViewState(source=state.source, feature=state.feature)), key="copy_link"
-    )
+    shown = ViewState(source=state.source, feature=state.feature)
+    if state.feature is not None:
+        shown = replace(shown, at=datetime.now(UTC))
+    copy_link(to_path("feature", shown), key="copy_link")
 if state.feature is None or state.source is None:
     st.text("Choose a feature above, or click one in the table of a run.")
     st.page_link("views/ask.py", label="Ask a question", icon=":material/chat:")
@@ -88,6 +93,10 @@ elif last is not None and state.source == known.name and state.feature > last:
     notice("warning", f"{state.source} has the features 0 to {last:,}, and no {state.feature:,}.")
 else:
     try:
+        if state.at is not None:
+            since_link(
+                state.at, count_changes(services.store, state.at, state.source, state.feature)
+            )
         show(services, state.source, state.feature, " (toy)" if known.is_toy else "")
     except SourceNotFoundError as error:
         notice("info", error.message, error.hint, title="Nothing stored")

@@ -21,13 +21,13 @@ GPT2_FEATURES = 24_576
 """Features of the published residual SAEs on GPT-2 small."""
 
 
-def save_random_gpt2_small(folder: Path) -> None:
+def save_random_gpt2_small(folder: Path, chat_template: str | None = None) -> None:
     """GPT-2 small (124 million parameters) with random weights; it never ends an answer."""
     transformers_logging.disable_progress_bar()
     torch.manual_seed(0)
     config = GPT2Config(eos_token_id=None, bos_token_id=None)
     GPT2LMHeadModel(config).save_pretrained(folder)
-    _save_byte_tokenizer(folder, config.vocab_size)
+    _save_byte_tokenizer(folder, config.vocab_size, chat_template)
 
 
 def save_random_llama(folder: Path, n_bytes: int) -> None:
@@ -48,7 +48,7 @@ def save_random_llama(folder: Path, n_bytes: int) -> None:
     _save_byte_tokenizer(folder, config.vocab_size)
 
 
-def _save_byte_tokenizer(folder: Path, vocab_size: int) -> None:
+def _save_byte_tokenizer(folder: Path, vocab_size: int, chat_template: str | None = None) -> None:
     # byte-level ids first, the rest are filler: every id of the model decodes to something
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     filler = [f"w{index}" for index in range(vocab_size - len(alphabet))]
@@ -56,7 +56,10 @@ def _save_byte_tokenizer(folder: Path, vocab_size: int) -> None:
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(folder)
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer)
+    if chat_template is not None:
+        fast.chat_template = chat_template
+    fast.save_pretrained(folder)
 
 
 def save_random_sae(folder: Path, d_in: int, d_sae: int, k: int, hook_name: str) -> None:

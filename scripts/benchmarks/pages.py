@@ -7,11 +7,7 @@ same. A click is timed from the press to the moment its answer stands on the pag
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import socket
-import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -23,10 +19,11 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from engine.demo.examples import EXAMPLES
 from scripts.benchmarks.figures import Comparison, seconds, to_side
+from scripts.benchmarks.server import running_server
 
 AIM_COLD_S = 3.0
 AIM_CLICK_S = 0.150
-_START_LIMIT_S = 60.0
+_ANSWER_S = 60.0
 _CHROMIUM_FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -40,7 +37,7 @@ _CHROMIUM_FLAGS = (
 
 def measure_pages(work_dir: Path, repeats: int) -> tuple[Comparison, ...]:
     """Cold and warm times of home and of a stored run, and of a click on a token."""
-    with _server(work_dir) as base, _browser() as browser:
+    with running_server(work_dir) as base, _browser() as browser:
         link = f"{base}/ask?run={_store_run(base)}"
         home = _openings(browser, base, "h1, h2, h3", repeats)
         ask = _openings(browser, link, "#t0", repeats)
@@ -124,7 +121,7 @@ def _store_run(base: str) -> str:
     request = urllib.request.Request(
         f"{base}/api/runs", body, {"Content-Type": "application/json"}, method="POST"
     )
-    with urllib.request.urlopen(request, timeout=_START_LIMIT_S) as answer:
+    with urllib.request.urlopen(request, timeout=_ANSWER_S) as answer:
         return str(json.load(answer)["run_key"])
 
 
@@ -139,37 +136,3 @@ def _browser() -> Iterator[Browser]:
             yield browser
         finally:
             browser.close()
-
-
-@contextmanager
-def _server(work_dir: Path) -> Iterator[str]:
-    """The real server on a free port with a store of its own."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = {**os.environ, "FEATUREBOOK_STORE": str(work_dir / "pages.duckdb")}
-    for name in ("FEATUREBOOK_API_TOKEN", "MISTRAL_MODEL", "SAE_PATH", "FEATUREBOOK_SOURCE"):
-        environment[name] = ""
-    root = Path(__file__).resolve().parents[2]
-    command = [sys.executable, "-m", "dashboard"]
-    command += ["--server.port", str(port), "--server.headless", "true"]
-    with (work_dir / "server.log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=root, env=environment, stdout=log, stderr=log)
-        try:
-            base = f"http://127.0.0.1:{port}"
-            _wait_until_up(base, process)
-            yield base
-        finally:
-            process.terminate()
-            process.wait(timeout=30)
-
-
-def _wait_until_up(base: str, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + _START_LIMIT_S
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            with urllib.request.urlopen(f"{base}/healthz", timeout=2):
-                return
-        except OSError:
-            time.sleep(0.1)
-    raise RuntimeError("the server did not start")

@@ -75,9 +75,16 @@ COMMENT ON COLUMN tokens.entropy IS 'Of the distribution that it was drawn from,
 COMMENT ON COLUMN tokens.n_active IS 'Features above zero here, also where fewer are stored.';
 
 CREATE OR REPLACE VIEW activations AS
-SELECT r.run_key, s.source_id, a.position, a.feature, a.value
+SELECT r.run_key, s.source_id, a.position, a.feature, base.decode(a.code::BIGINT << s.code_shift) AS value
 FROM base.activations AS a
 JOIN base.runs AS r USING (run_no)
+JOIN base.sources AS s USING (source_no)
+UNION ALL
+SELECT r.run_key, s.source_id, a.position, a.feature, base.decode(a.code::BIGINT << s.code_shift) AS value
+FROM base.beginnings AS b
+JOIN base.activations AS a
+    ON a.run_no = b.owner_run_no AND a.position >= b.first_position AND a.position < b.end_position
+JOIN base.runs AS r ON r.run_no = b.run_no
 JOIN base.sources AS s USING (source_no);
 
 COMMENT ON VIEW activations IS 'One activation above zero, of one feature on one token.';
@@ -85,26 +92,36 @@ COMMENT ON COLUMN activations.run_key IS 'The run; see runs.';
 COMMENT ON COLUMN activations.source_id IS 'The source; see sources.';
 COMMENT ON COLUMN activations.position IS 'The token; see tokens.';
 COMMENT ON COLUMN activations.feature IS 'Index of the feature in its SAE, from 0.';
-COMMENT ON COLUMN activations.value IS 'How strongly it fired, above zero.';
+COMMENT ON COLUMN activations.value IS 'How strongly it fired, above zero; to bfloat16 where the model computed in it.';
 
 CREATE OR REPLACE VIEW features AS
 WITH seen AS (
-    SELECT source_no, feature, count(*) AS n_tokens_active, max(value) AS max_value,
-           avg(value) AS mean_value
-    FROM base.activations JOIN base.runs USING (run_no)
+    SELECT source_no, feature, sum(n_tokens_active)::BIGINT AS n_tokens_active,
+           max(max_value) AS max_value, sum(total::DOUBLE) AS total, any_value(label) AS label
+    FROM (
+        SELECT source_no, slot - first_slot AS feature, n_tokens_active, max_value, total,
+               NULL AS label
+        FROM base.tallies
+        JOIN base.segments USING (segment_no)
+        JOIN base.sources USING (source_no)
+        UNION ALL
+        SELECT source_no, feature, 0, 0, 0, text FROM base.labels WHERE is_current
+    )
     GROUP BY source_no, feature
 ),
-sizes AS (SELECT source_no, sum(n_tokens) AS n_tokens FROM base.runs GROUP BY source_no),
-named AS (SELECT source_no, feature, any_value(text) AS label FROM base.labels WHERE is_current GROUP BY ALL)
-SELECT s.source_id, feature, coalesce(n_tokens_active, 0) AS n_tokens_active,
+shared AS (SELECT run_no, sum(end_position - first_position) AS n_shared FROM base.beginnings GROUP BY run_no),
+sizes AS (
+    SELECT source_no, sum(n_tokens - coalesce(n_shared, 0)) AS n_tokens
+    FROM base.runs LEFT JOIN shared USING (run_no) GROUP BY source_no
+)
+SELECT s.source_id, feature, n_tokens_active,
        coalesce(n_tokens_active / nullif(sizes.n_tokens, 0), 0.0) AS density,
-       coalesce(max_value, 0) AS max_value, coalesce(mean_value, 0) AS mean_value, label
+       max_value, coalesce(total / nullif(n_tokens_active, 0), 0.0) AS mean_value, label
 FROM seen
-FULL JOIN named USING (source_no, feature)
 JOIN base.sources AS s USING (source_no)
 LEFT JOIN sizes USING (source_no);
 
-COMMENT ON VIEW features IS 'One feature with statistics over all stored tokens; those that never fired and have no label are left out.';
+COMMENT ON VIEW features IS 'One feature with statistics over all stored tokens, a beginning that runs share counted once; those that never fired and have no label are left out.';
 COMMENT ON COLUMN features.source_id IS 'The source; see sources.';
 COMMENT ON COLUMN features.feature IS 'Index of the feature in its SAE, from 0.';
 COMMENT ON COLUMN features.n_tokens_active IS 'Stored tokens on which it fired.';
@@ -188,7 +205,7 @@ COMMENT ON COLUMN detectors.split_hash IS 'Digest of the split into training and
 COMMENT ON COLUMN detectors.created_at IS 'When it was trained, UTC.';
 
 CREATE OR REPLACE VIEW saved_queries AS
-SELECT query_id, title, sql, created_by, created_at
+SELECT query_id, title, sql, created_by, created_at, updated_at
 FROM base.saved_queries;
 
 COMMENT ON VIEW saved_queries IS 'One shared query.';
@@ -197,6 +214,7 @@ COMMENT ON COLUMN saved_queries.title IS 'What it answers.';
 COMMENT ON COLUMN saved_queries.sql IS 'Its text.';
 COMMENT ON COLUMN saved_queries.created_by IS 'Who saved it.';
 COMMENT ON COLUMN saved_queries.created_at IS 'When it was saved, UTC.';
+COMMENT ON COLUMN saved_queries.updated_at IS 'When its author last changed it, UTC; NULL if never.';
 
 CREATE OR REPLACE VIEW hits AS
 SELECT r.run_key, h.hit_by, h.hit_at

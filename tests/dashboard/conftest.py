@@ -10,11 +10,15 @@ import pytest
 import streamlit as st
 
 from dashboard import services as services_module
+from dashboard.query_jobs import QueryJobs
 from dashboard.services import Services
 from store.activations import ActivationRepository
 from store.connection import Store
 from store.features import FeatureRepository
+from store.link_states import LinkStateRepository
+from store.queries import QueryRepository
 from store.runs import RunRepository
+from store.snapshot_jobs import SnapshotJobs
 from tests.dashboard.fake_engine import FakeEngine
 
 
@@ -37,7 +41,11 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
         runs=runs,
         activations=ActivationRepository(store),
         features=FeatureRepository(store),
+        queries=QueryRepository(store),
+        link_states=LinkStateRepository(store),
+        query_jobs=QueryJobs(store),
         engine=engine,
+        snapshots=SnapshotJobs(store),
     )
     yield Bench(services, engine)
     services.close()

@@ -57,11 +57,16 @@ class Server:
                 self.process.wait(STOP_TIMEOUT_S)
 
 
-def start_server(store: Path, log: Path, **environment: str) -> Server:
-    """Starts a server on a free port and waits until it answers."""
+def free_port() -> int:
+    """A port of loopback that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+        return int(probe.getsockname()[1])
+
+
+def start_server(store: Path, log: Path, port: int | None = None, /, **environment: str) -> Server:
+    """Starts a server, on a free port unless one is given, and waits until it answers."""
+    port = port or free_port()
     with log.open("ab") as output:
         process = subprocess.Popen(
             [*COMMAND, "--server.port", str(port)],

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
 import json
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from starlette.testclient import TestClient
+from starlette.types import Message
 
+from dashboard import limited_stream
 from dashboard.api import MAX_BODY_BYTES, create_api
 from dashboard.services import Services
 from store.errors import StoreLockedError
@@ -203,6 +211,59 @@ def test_a_query_returns_its_rows_as_json_and_csv(client: TestClient) -> None:
     assert content["truncated"] is False
     csv = client.get("/sql", params={"q": q, "format": "csv"})
     assert csv.text.splitlines() == ["prompt,n_prompt_tokens", "Who plays the harp?,5"]
+
+
+def test_a_query_returns_its_rows_as_arrow_and_parquet(client: TestClient) -> None:
+    q = "SELECT range AS i, range / 7 AS x FROM range(50000)"
+    params = {"q": q, "limit": "100000"}
+    arrow = client.get("/sql", params={**params, "format": "arrow"})
+    parquet = client.get("/sql", params={**params, "format": "parquet"})
+    rows = pa.ipc.open_stream(arrow.content).read_all()
+    assert rows.num_rows == 50_000
+    assert pq.read_table(io.BytesIO(parquet.content)).equals(rows)
+    assert (arrow.headers["x-truncated"], parquet.headers["x-truncated"]) == ("false", "false")
+
+
+def test_rows_are_sent_in_pieces(client: TestClient) -> None:
+    params = {"q": "SELECT range FROM range(50000)", "limit": "50000", "format": "csv"}
+    with client.stream("GET", "/sql", params=params) as response:
+        assert "content-length" not in response.headers
+        pieces = list(response.iter_raw())
+    assert len(pieces) > 5
+    assert b"".join(pieces).count(b"\n") == 50_001
+
+
+def test_more_answers_than_may_be_sent_at_once_are_put_off(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slots = threading.BoundedSemaphore(1)
+    monkeypatch.setattr(limited_stream, "_slots", slots)
+    with slots:
+        response = client.get("/sql", params={"q": "SELECT 1"})
+    assert (response.status_code, error_of(response)["type"]) == (503, "Busy")
+    assert client.get("/sql", params={"q": "SELECT 1"}).status_code == 200
+
+
+def test_an_answer_that_is_read_too_slowly_is_cut_off(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limited_stream, "SEND_TIMEOUT_S", 0.2)
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        await asyncio.sleep(60)
+        return {"type": "http.disconnect"}
+
+    async def send_slowly(message: Message) -> None:
+        sent.append(message)
+        await asyncio.sleep(0.05)
+
+    stream = limited_stream.LimitedStream(iter([b"x"] * 1_000), "text/csv", {})
+    scope = {"type": "http", "asgi": {"spec_version": "2.4"}}
+    with ThreadPoolExecutor(1) as thread:  # the browser tests leave a loop on this one
+        thread.submit(lambda: asyncio.run(stream(scope, receive, send_slowly))).result()
+    assert 1 < len(sent) < 100
+    assert sent[-1].get("more_body", True)
 
 
 def test_rows_over_the_limit_are_cut_and_this_is_said(client: TestClient) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
@@ -10,9 +11,12 @@ from hypothesis import strategies as st
 
 from dashboard.links import (
     COLOURS,
+    MARKS,
+    MAX_COLUMN_CHARS,
     MAX_SQL_CHARS,
     ORDER,
     SCOPES,
+    SHOWS,
     ViewState,
     parse_link,
     to_params,
@@ -21,6 +25,11 @@ from dashboard.links import (
 
 _INDEX = st.integers(0, 2**31 - 1)
 _NAME = st.text("abcXYZ019._-", min_size=1, max_size=80)
+_ID = st.text("0123456789abcdef", min_size=8, max_size=64)
+_COLUMN = st.text(min_size=1, max_size=MAX_COLUMN_CHARS)
+_MOMENT = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)).map(
+    lambda moment: moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+)
 STATES = st.builds(
     ViewState,
     source=st.none() | _NAME,
@@ -32,8 +41,21 @@ STATES = st.builds(
     colour=st.none() | st.sampled_from(COLOURS),
     scope=st.none() | st.sampled_from(SCOPES),
     q=st.none() | st.text(min_size=1, max_size=300),
+    query=st.none() | _ID,
+    show=st.none() | st.sampled_from(SHOWS),
+    mark=st.none() | st.sampled_from(MARKS),
+    x=st.none() | _COLUMN,
+    y=st.none() | _COLUMN,
+    by=st.none() | _COLUMN,
+    state=st.none() | _ID,
+    at=st.none() | _MOMENT,
 )
 NAMES = st.sampled_from([*ORDER, "other"])
+
+
+def is_printable(state: ViewState) -> bool:
+    """Whether an address can hold it; control characters and surrogates it cannot."""
+    return all(text.isprintable() for text in to_params(state).values())
 
 
 @given(STATES)
@@ -43,7 +65,7 @@ def test_a_state_survives_its_parameters(state: ViewState) -> None:
     assert parsed.problems == ()
 
 
-@given(STATES.filter(lambda state: state.q is None or state.q.isprintable()))
+@given(STATES.filter(is_printable))
 def test_a_state_survives_the_address_of_its_page(state: ViewState) -> None:
     parts = urlsplit(to_path("ask", state))
     assert parts.path == "/ask"
@@ -74,6 +96,14 @@ def test_any_parameters_are_parsed_without_an_error(params: dict[str, str]) -> N
         ("colour", "red"),
         ("scope", "everything"),
         ("q", "x" * (MAX_SQL_CHARS + 1)),
+        ("query", "../x"),
+        ("query", "short"),
+        ("state", "Z" * 20),
+        ("show", "everything"),
+        ("mark", "pie"),
+        ("x", "x" * (MAX_COLUMN_CHARS + 1)),
+        ("at", "yesterday"),
+        ("at", "20261399T250000.000Z"),
     ],
 )
 def test_a_malformed_value_is_left_out_and_reported(name: str, value: str) -> None:

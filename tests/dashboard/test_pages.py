@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 from dashboard import services as services_module
 from dashboard.example_queries import load_example_queries
+from dashboard.links import ViewState
 from dashboard.services import Services
 from engine.api import EngineStatus, JobFailure, RunRequest
 from store.errors import StoreLockedError
@@ -17,6 +20,9 @@ from store.specs import Message
 from tests.dashboard.conftest import Bench
 
 APP = Path(__file__).parents[2] / "dashboard" / "app.py"
+PERSON = "test@example.com"
+"""Who is signed in, as AppTest has it."""
+
 HOSTILE = "<script>alert(1)</script> ![x](http://x/y.png) $x$ :red[x] <img src=x onerror=alert(1)>"
 
 
@@ -202,12 +208,110 @@ def test_a_query_that_is_refused_says_why(pages: Bench) -> None:
     assert pages.services.runs.summarise().n_runs == 1
 
 
+def wait_for_rows(page: AppTest) -> AppTest:
+    """The page once its query has ended."""
+    for _ in range(100):
+        if page.dataframe or "check: 0 rows" in markdown(page):
+            break
+        page.run()
+    return page
+
+
+def markdown(page: AppTest) -> str:
+    """All Markdown of a page: badges are."""
+    return "".join(str(item.value) for item in page.markdown)
+
+
+def test_a_running_query_can_be_cancelled_and_keeps_no_page_waiting(pages: Bench) -> None:
+    page = open_page("sql", q="SELECT count(*) FROM range(1000000000) a, range(1000000000) b")
+    assert not page.exception
+    assert "of at most 10 s" in texts(page)
+    page.button(key="cancel").click().run()
+    assert "The query was cancelled." in texts(page)
+    assert not open_page("home").exception
+
+
+def test_the_plan_of_a_query_is_shown_as_text(pages: Bench) -> None:
+    asked(pages)
+    page = open_page("sql", q="SELECT count(*) FROM tokens", show="plan")
+    assert not page.exception
+    assert "rows" in "".join(item.value for item in page.code)
+    assert not page.dataframe
+
+
+def test_a_chart_is_what_the_link_says(pages: Bench) -> None:
+    asked(pages)
+    sql = "SELECT feature, max_value, density FROM features"
+    page = open_page("sql", q=sql, show="chart", mark="point", y="density", by="feature")
+    assert not page.exception
+    assert [box.value for box in page.selectbox] == ["point", "feature", "density", "feature"]
+    words = open_page("sql", q="SELECT prompt FROM runs", show="chart", x="nothing")
+    assert "needs a column of numbers" in texts(words)
+
+
+def test_a_saved_query_is_opened_by_its_id_and_deleted_by_its_author(pages: Bench) -> None:
+    asked(pages)
+    queries = pages.services.queries
+    saved = queries.insert_query(HOSTILE, "SELECT prompt FROM runs", PERSON)
+    page = wait_for_rows(open_page("sql", query=saved.query_id))
+    assert not page.exception
+    assert page.dataframe[0].value["prompt"].tolist() == ["Who plays the harp?"]
+    assert HOSTILE.split()[0] in texts(page)
+    assert "alert(1)" not in markdown(page)
+    page.button(key="delete_query").click().run()
+    assert queries.list_queries() == ()
+    assert page.query_params["q"] == "SELECT prompt FROM runs"
+    gone = open_page("sql", query=saved.query_id)
+    assert "No saved query" in texts(gone)
+
+
+def test_another_persons_query_cannot_be_deleted_from_the_page(pages: Bench) -> None:
+    saved = pages.services.queries.insert_query("Theirs", "SELECT 1", "somebody else")
+    page = open_page("sql", query=saved.query_id)
+    assert not [button for button in page.button if button.key == "delete_query"]
+
+
+def test_what_was_run_is_in_ones_history(pages: Bench) -> None:
+    open_page("sql", q="SELECT 40 + 2 AS answer")
+    for _ in range(100):
+        past = pages.services.queries.list_past_queries(PERSON)
+        if past:
+            break
+        time.sleep(0.05)
+    assert [item.sql for item in past] == ["SELECT 40 + 2 AS answer"]
+    page = open_page("sql")
+    assert "SELECT 40 + 2 AS answer" in texts(page)
+    page.button(key="forget").click().run()
+    assert pages.services.queries.list_past_queries(PERSON) == ()
+
+
+def test_a_long_query_is_opened_by_a_short_link(pages: Bench) -> None:
+    sql = "SELECT 42 AS answer -- " + "x" * 5_000
+    path = pages.services.short_path("sql", ViewState(q=sql))
+    assert len(path) < 100
+    page = wait_for_rows(open_page("sql", state=path.rpartition("=")[2]))
+    assert page.dataframe[0].value["answer"].tolist() == [42]
+    foreign = open_page("sql", state="0" * 20)
+    assert not foreign.exception
+    assert "nothing under the link's short id" in texts(foreign)
+
+
+@pytest.mark.parametrize("name", ["sql", "feature"])
+def test_a_link_says_what_changed_since_it_was_made(pages: Bench, name: str) -> None:
+    asked(pages)
+    params = {"sql": {"q": "SELECT 1"}, "feature": {"source": "demo", "feature": "500"}}[name]
+    then = open_page(name, at="20250101T000000.000Z", **params)
+    assert "added since then: 1 run" in markdown(then)
+    later = open_page(name, at="20990101T000000.000Z", **params)
+    assert "nothing was added since" in markdown(later)
+
+
 def test_every_example_query_runs(pages: Bench) -> None:
     asked(pages)
     for example in load_example_queries():
         page = open_page("sql", q=example.sql)
         assert not page.exception
-        assert "rows" in "".join(str(item.value) for item in page.markdown), example.title
+        assert re.search(r"check: \d+ rows?\]", markdown(wait_for_rows(page))), example.title
 
 
 @pytest.mark.parametrize("name", ["home", "ask", "feature", "sql", "models"])

@@ -11,10 +11,11 @@ import torch
 import engine.generation
 from engine.devices import choose_placement
 from engine.errors import GenerationCancelled, PromptTooLongError, SourceMismatchError
-from engine.generation import Generation, GenerationStep, generate
+from engine.generation import Generation, generate
 from engine.hook_names import HookPoint
 from engine.hooks import decoder_layers
 from engine.loading import LanguageModel, load_language_model
+from engine.steps import GenerationStep
 from store.specs import SamplingSpec
 from tests.engine.checkpoints import hidden_at
 

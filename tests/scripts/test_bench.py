@@ -36,6 +36,27 @@ def test_the_memo_is_measured_end_to_end(
     assert figure["ratio"] == pytest.approx(computed["median"] / stored["median"])
 
 
+@pytest.mark.slow
+def test_the_store_is_measured_beside_its_peers(capsys: pytest.CaptureFixture[str]) -> None:
+    assert bench.main(["store", "--activations", "64000", "--repeats", "2", "--json"]) == 0
+    printed = capsys.readouterr()
+    figures = json.loads(printed.out)
+    assert figures["n_activations"] >= 64_000
+    for name in (
+        "bytes_per_activation",
+        "top_contexts_ms",
+        "run_read_ms",
+        "ingest_per_s",
+        "read_during_ingest_ratio",
+        "peak_memory_bytes",
+    ):
+        assert figures[name] > 0
+    names = [peer["name"] for peer in figures["peers"]]
+    assert len(names) == 4 - ("PostgreSQL 15 is not installed" in printed.err)
+    assert all(peer["n_activations"] == 64_000 for peer in figures["peers"])
+    assert figures["figures"][0]["title"].startswith("Bytes")
+
+
 def test_an_unknown_benchmark_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         bench.main(["nope"])

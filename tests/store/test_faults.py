@@ -84,6 +84,77 @@ def test_a_killed_writer_leaves_every_acknowledged_run_whole_and_no_half_one(
         acknowledged = len(keys) - 1
 
 
+_MERGING_WRITER = """
+import sys
+from pathlib import Path
+import store.merging as merging
+from store.connection import Store
+from store.runs import RunRepository
+from store.records import WholeRun
+from tests.store.samples import SOURCE, make_activations, make_run, make_tokens
+merging._CLASS_SIZES, merging._PART_ROWS = (20_000, 60_000, 10**9), 9_000
+merging.FAN_IN = merging.MAX_SMALL = 2
+runs = RunRepository(Store.open(Path(sys.argv[1])))
+print("open", flush=True)
+def make_whole(index):
+    return WholeRun(make_run(index, 200), make_tokens(200, 40), make_activations(index, 200, 40))
+for index in range(int(sys.argv[2]), 10_000, 2):
+    runs.insert_runs(SOURCE, [make_whole(index), make_whole(index + 1)])
+    print(index + 1, flush=True)
+"""
+_KILLS = int(os.environ.get("KILLS", "15"))
+"""Times that the writer is killed; more by hand: KILLS=100 pytest -k merging_writer."""
+
+
+def _check_segments(path: Path) -> int:
+    """Number of runs; fails if the two orders or the statistics differ from each other."""
+    store = Store.open(path)
+    try:
+        with store.read() as cursor:
+            [(n_runs, *counts)] = cursor.execute(
+                """
+                SELECT (SELECT count(*) FROM runs), (SELECT count(*) FROM base.activations),
+                       (SELECT count(*) FROM base.postings),
+                       (SELECT coalesce(sum(n_tokens_active), 0) FROM base.tallies),
+                       (SELECT coalesce(sum(n_activations), 0) FROM base.segments)
+                """
+            ).fetchall()
+            sums = [
+                cursor.execute(
+                    f"SELECT {column}, count(*), sum(code), max(code) FROM base.{table}"
+                    f" GROUP BY {column} ORDER BY {column}"
+                ).fetchall()
+                for table, column in (("activations", "feature"), ("postings", "slot"))
+            ]
+        assert counts == [n_runs * 8000] * 4
+        assert sums[0] == sums[1]
+        return int(n_runs)
+    finally:
+        store.close()
+
+
+@pytest.mark.slow
+def test_a_killed_merging_writer_leaves_both_orders_and_the_statistics_whole(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "store.duckdb"
+    waits = random.Random(7)
+    n_runs = 0
+    for _ in range(_KILLS):
+        process = _python(_MERGING_WRITER, str(path), str(n_runs))
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        assert first, process.stderr.read() if process.stderr else ""
+        time.sleep(waits.random() * 0.6)
+        process.send_signal(signal.SIGKILL)
+        rest, _ = process.communicate()
+        told = [int(word) + 1 for word in rest.split()]
+        found = _check_segments(path)
+        # one more batch may have been written whole and not yet told
+        assert found - (told[-1] if told else n_runs) in (0, 2)
+        n_runs = found
+
+
 _FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import tracemalloc
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 
 from store.connection import Store
 from store.errors import QueryError
-from store.formats import FORMATS, Format, to_bytes, to_json_rows
+from store.formats import FORMATS, Format, iter_bytes, to_bytes, to_json_rows
 from store.sandbox import Column, QueryResult, run_query
 
 
@@ -163,3 +164,42 @@ def test_a_type_that_parquet_lacks_is_said() -> None:
     with pytest.raises(QueryError, match="Parquet") as caught:
         to_bytes(result, "parquet")
     assert caught.value.hint
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_pieces_are_made_one_after_the_other_and_join_to_the_whole(
+    store: Store, format: Format
+) -> None:
+    result = run_query(store, "SELECT i, 'text ' || i AS t FROM range(50000) r(i)", 50_000)
+    tracemalloc.start()
+    sizes = [len(piece) for piece in iter_bytes(result, format)]
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(sizes) > 2
+    assert sum(sizes) == len(to_bytes(result, format))
+    assert peak < 4_000_000
+    assert run_query(store, "SELECT 1 WHERE false").n_rows == 0
+
+
+def test_what_comes_out_in_pieces_is_read_back_whole(store: Store) -> None:
+    result = run_query(store, "SELECT i, i / 7 AS x FROM range(45001) r(i)", 50_000)
+    rows = json.loads(to_bytes(result, "json"))["rows"]
+    assert [row[0] for row in rows] == list(range(45_001))
+    assert to_bytes(result, "csv").count(b"\n") == 45_002
+    parquet = pq.read_table(io.BytesIO(to_bytes(result, "parquet")))
+    arrow = pa.ipc.open_stream(to_bytes(result, "arrow")).read_all()
+    assert parquet.equals(arrow)
+    assert arrow.num_rows == 45_001
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_no_rows_are_a_whole_answer_too(store: Store, format: Format) -> None:
+    content = to_bytes(run_query(store, "SELECT 1 AS a WHERE false"), format)
+    if format == "json":
+        assert json.loads(content)["rows"] == []
+    elif format == "csv":
+        assert content == b"a\n"
+    elif format == "parquet":
+        assert pq.read_table(io.BytesIO(content)).column_names == ["a"]
+    else:
+        assert pa.ipc.open_stream(content).read_all().num_rows == 0

@@ -12,6 +12,7 @@ import pytest
 from store import sandbox
 from store.connection import Store
 from store.errors import QueryError
+from store.query_places import QueryPlaces
 from store.runs import RunRepository
 from store.sandbox import run_query
 from tests.store.samples import SOURCE, make_activations, make_run, make_tokens
@@ -124,8 +125,10 @@ def test_one_query_that_runs_on_keeps_no_other_waiting(store: Store) -> None:
 def test_more_queries_than_places_wait_and_then_give_up(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sandbox, "_slots", threading.BoundedSemaphore(1))
-    with sandbox._slots:
+    places = QueryPlaces(1)
+    monkeypatch.setattr(sandbox, "_places", places)
+    with places.take("another", 1.0, threading.Event()) as is_taken:
+        assert is_taken
         error = _refused(store, "SELECT 1", timeout_s=0.1)
     assert (error.kind, error.hint) == ("timeout", "Try again in a moment.")
     assert run_query(store, "SELECT 1").n_rows == 1

@@ -1,0 +1,3 @@
+CREATE INDEX ON activations (feature, max_value DESC);
+CREATE INDEX ON activations (run);
+VACUUM ANALYZE activations;

@@ -1,0 +1,1 @@
+COPY activations FROM STDIN;

@@ -1,0 +1,1 @@
+SELECT feature, positions, "values" FROM activations WHERE run = :run;
