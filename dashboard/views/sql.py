@@ -19,11 +19,13 @@ from dashboard.components.page_header import page_header
 from dashboard.components.query_shelf import example_list, history_list, saved_list
 from dashboard.components.result_table import result_downloads, result_figures, result_table
 from dashboard.components.since_link import since_link
+from dashboard.components.snapshot_panel import snapshot_panel
 from dashboard.components.sql_editor import Asked, asked, sql_editor
 from dashboard.example_queries import load_example_queries
 from dashboard.links import ParsedLink, Show, ViewState
 from dashboard.query_jobs import TIMEOUT_S, QueryJobView
 from dashboard.result_chart import choose
+from dashboard.secrets_file import secret_names
 from dashboard.services import Services, get_services
 from store.changes import count_changes
 from store.errors import QueryNotFoundError, StateNotFoundError, StoreError
@@ -134,7 +136,7 @@ def follow(services: Services, job_id: str) -> None:
 
 
 def show_shelf(services: Services, state: ViewState) -> None:
-    """Examples, saved queries, history."""
+    """Examples, saved queries, history, snapshots of the store."""
     now = datetime.now(UTC)
     person = session.known_person()
     # Another query is another shelf: one that is open closes when something is taken from it.
@@ -164,6 +166,34 @@ def show_shelf(services: Services, state: ViewState) -> None:
                 if person is not None:
                     services.queries.delete_past_queries(person)
                 st.rerun()
+        latest = services.snapshots.find_latest()
+        with st.popover("Snapshot", icon=":material/archive:", type="tertiary", key="snapshot"):
+            if latest is not None and latest.is_active:
+                follow_snapshot(services)
+            else:
+                show_snapshot(services)
+
+
+def show_snapshot(services: Services) -> None:
+    """The latest snapshot, and what was pressed there."""
+    with error_boundary():
+        job = services.snapshots.find_latest()
+        pressed = snapshot_panel(job, can_fetch="auth" not in secret_names())
+        if pressed == "cancel" and job is not None:
+            services.snapshots.cancel(job.job_id)
+        elif pressed == "duckdb" or pressed == "parquet":
+            services.snapshots.start(pressed, session.user_name())
+        if pressed is not None:
+            st.rerun()
+
+
+@st.fragment(run_every=POLL_S)
+def follow_snapshot(services: Services) -> None:
+    """Draws a snapshot that is being written until it ends."""
+    job = services.snapshots.find_latest()
+    if job is None or not job.is_active:
+        st.rerun()
+    show_snapshot(services)
 
 
 def show_saved(services: Services, saved: SavedQuery, is_edited: bool) -> None:

@@ -13,6 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 from playwright.sync_api import Page, ViewportSize, expect
 
+from store.connection import Store
+from store.runs import RunRepository
 from tests.browser.conftest import DESKTOP, PHONE, OpenTab
 from tests.browser.test_look import contrast_of, overflow
 from tests.dashboard.server_process import Server
@@ -232,3 +234,20 @@ def contrast_on_ground(page: Page, selector: str) -> float:
         })"""
     )
     return contrast_of(page, selector)
+
+
+def test_a_snapshot_is_begun_from_the_page_and_fetched(
+    server: Server, tab: OpenTab, run_key: str, tmp_path: Path
+) -> None:
+    page = tab(f"{server.url}/sql", shown=READY).page
+    page.get_by_role("button", name="Snapshot").click()
+    page.get_by_role("button", name="Database").click()
+    expect(page.get_by_text("Written: featurebook-")).to_be_visible()
+    with page.expect_download() as waiting:
+        page.get_by_role("link", name="Download").click()
+    waiting.value.save_as(tmp_path / "copy.duckdb")
+    copy = Store.open(tmp_path / "copy.duckdb")
+    try:
+        assert RunRepository(copy).has_run(run_key)
+    finally:
+        copy.close()
