@@ -142,17 +142,16 @@ def show_list(
     source_list(lines, chosen, key=LIST, on_pick=pick)
 
 
-def show_actions(services: Services, info: SourceInfo, weights: SourceWeights | None) -> None:
+def show_actions(
+    services: Services, info: SourceInfo, weights: SourceWeights | None, is_moving: bool
+) -> None:
     """The buttons of a source, and what they do."""
     engine = services.engine.status()
     pressed = source_actions(
         info,
         weights,
         is_loaded=engine.source == info.name and engine.state in {"idle", "busy"},
-        is_moving=any(
-            transfer.is_active and transfer.source == info.name
-            for transfer in services.engine.transfers()
-        ),
+        is_moving=is_moving,
     )
     with error_boundary():
         if pressed == "load":
@@ -166,26 +165,34 @@ def show_actions(services: Services, info: SourceInfo, weights: SourceWeights | 
             act(services, info.name, pressed)
 
 
-def show_transfer(services: Services, info: SourceInfo, weights: SourceWeights | None) -> None:
+def show_transfer(
+    services: Services,
+    info: SourceInfo,
+    weights: SourceWeights | None,
+    latest: TransferView | None,
+) -> None:
     """The latest transfer of a source: followed while it runs, else how it ended."""
-    of_source = [item for item in services.engine.transfers() if item.source == info.name]
-    if not of_source:
+    if latest is None:
         return
-    latest = of_source[0]
     if latest.is_active:
         follow(services, latest.transfer_id)
     elif is_worth_showing(latest, weights):
         act(services, info.name, transfer_end(latest, key="chosen"))
 
 
-def show_details(services: Services, info: SourceInfo, weights: SourceWeights | None) -> None:
+def show_details(
+    services: Services,
+    info: SourceInfo,
+    weights: SourceWeights | None,
+    latest: TransferView | None,
+) -> None:
     """One source: what it is, what is here of it, what can be done."""
     marks = [word for word, is_set in (("toy", info.is_toy), ("gated", info.is_gated)) if is_set]
     source_head(info.name, info.title, marks, source_facts(info), key="head")
-    show_actions(services, info, weights)
+    show_actions(services, info, weights, latest is not None and latest.is_active)
     if info.is_gated and not info.is_ready:
         licence_line(info)
-    show_transfer(services, info, weights)
+    show_transfer(services, info, weights, latest)
     if info.problem is not None and (weights is None or weights.is_complete):
         notice("warning", info.problem)
     if weights is not None:
@@ -236,8 +243,12 @@ services = get_services()
 link = session.read_link()
 sources = services.engine.sources()
 engine = services.engine.status()
-active = {item.source: item for item in services.engine.transfers() if item.is_active}
+# Asked for once: a transfer that ends while the page is drawn must not be under way in one place
+# and over in another, where nothing would draw it again.
+transfers = services.engine.transfers()
+active = {item.source: item for item in transfers if item.is_active}
 wanted = link.state.source or (sources[0].name if sources else None)
+latest = next((item for item in transfers if item.source == wanted), None)
 chosen = next((info for info in sources if info.name == wanted), None)
 place = page_header("Which models are here, and what runs now?", None, engine, link.problems)
 with place:
@@ -255,7 +266,7 @@ with left:
         follow_others(services, others)
 with right, error_boundary():
     if chosen is not None:
-        show_details(services, chosen, weights.get(chosen.name))
+        show_details(services, chosen, weights.get(chosen.name), latest)
     else:
         notice(
             "warning",
