@@ -37,6 +37,10 @@ class Places:
     def __len__(self) -> int:
         return len(self.token_no)
 
+    def first(self, number: int) -> Places:
+        """Only so many of them."""
+        return Places(self.token_no[:number], self.value[:number])
+
 
 class _Passage(NamedTuple):
     run_no: int

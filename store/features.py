@@ -16,6 +16,7 @@ from store.connection import Store
 from store.contexts import Places, fold_contexts, read_contexts
 from store.errors import InvalidSpecError
 from store.records import Context, ContextBand, FeatureStats, HistogramBin
+from store.segments import N_TOP
 from store.sources import StoredSource, get_source
 
 CountColumn = npt.NDArray[np.int64]
@@ -42,16 +43,18 @@ _OF_SOURCE = """
             WHERE source_no = $1 AND feature = $2 AND is_current)
     FROM base.runs WHERE source_no = $1
 """
+_TOP_CODE = "SELECT coalesce(max(top_code), 0) FROM base.tallies WHERE slot = ?"
 _STRONGEST = """
-    SELECT token_no, code FROM base.postings WHERE slot = ? ORDER BY code DESC, token_no LIMIT ?
+    SELECT token_no, code FROM base.postings
+    WHERE slot = ? AND code >= ? ORDER BY code DESC, token_no LIMIT ?
 """
 _CODE_COUNTS = """
     SELECT code, count(*) AS n_tokens_active FROM base.postings WHERE slot = ?
     GROUP BY code ORDER BY code
 """
 _SAMPLE = """
-    SELECT token_no, code FROM base.postings WHERE slot = ? AND code BETWEEN ? AND ?
-    ORDER BY hash(token_no), token_no LIMIT ?
+    SELECT token_no, code FROM base.postings
+    WHERE slot = ? AND code BETWEEN ? AND ? ORDER BY hash(token_no), token_no LIMIT ?
 """
 
 
@@ -109,7 +112,13 @@ class FeatureRepository:
             found = self._get_source(cursor, source, feature)
             slot = found.first_slot + feature
             while True:
-                places = _places(cursor, found.code_shift, _STRONGEST, [slot, n_places])
+                # as many as are read are among those from the top code on
+                least = _top_code(cursor, slot) if n_places <= N_TOP else 0
+                places = _places(cursor, found.code_shift, _STRONGEST, [slot, least, n_places])
+                # often no two are of one run, or of equal text: the first are enough then
+                few = fold_contexts(read_contexts(cursor, places.first(limit + limit // 4)), limit)
+                if len(few) >= limit:
+                    return few
                 best = read_contexts(cursor, places)[: limit * _RUNS_A_CONTEXT]
                 contexts = fold_contexts(best, limit)
                 is_all = len(places) < n_places or n_places >= _MAX_PLACES
@@ -196,6 +205,12 @@ def _places(cursor: duckdb.DuckDBPyConnection, shift: int, sql: str, values: lis
     rows = cursor.execute(sql, values).fetchall()
     code = np.array([code for _, code in rows], np.uint32)
     return Places([token_no for token_no, _ in rows], to_values(code, shift).tolist())
+
+
+def _top_code(cursor: duckdb.DuckDBPyConnection, slot: int) -> int:
+    """A code that at least N_TOP postings of the slot have or exceed, or 0 where none is known."""
+    [(code,)] = cursor.execute(_TOP_CODE, [slot]).fetchall()
+    return int(code)
 
 
 def _code_counts(cursor: duckdb.DuckDBPyConnection, slot: int) -> tuple[CodeColumn, CountColumn]:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 
 from store.beginnings import insert_beginning
+from store.beside import beside
 from store.codes import to_codes
 from store.ordering import IndexColumn, Transposed, expand, transpose
 from store.records import Activations, Run, SharedBeginning, TokenColumns
@@ -135,18 +137,7 @@ def insert_activations(
 ) -> None:
     """Writes the activations of runs, of which there are some, in both orders."""
     place_of_token = numbers.tokens()
-    counts = [
-        np.bincount(item.position, minlength=count)
-        for item, count in zip(activations, numbers.n_tokens, strict=True)
-    ]
-    starts = np.zeros(len(place_of_token.run) + 1, np.int32)
-    np.cumsum(np.concatenate(counts), out=starts[1:])
-    feature = np.concatenate([item.feature for item in activations])
-    value = np.concatenate([item.value for item in activations])
-    code = to_codes(value, source.code_shift)
-    by_feature = transpose(starts, feature, code, source.d_sae)
-    table = _by_run(by_feature, place_of_token, np.array(numbers.run_nos, np.int32))
-    insert_arrow(cursor, "incoming_activations", table, _INSERTS["incoming_activations"], ())
+    by_feature = _by_feature(source, numbers, activations)
     postings = Postings(
         first_slot=source.first_slot,
         starts=by_feature.starts,
@@ -155,8 +146,26 @@ def insert_activations(
         shift=source.code_shift,
     )
     segment_no = next_segment_no(cursor)
-    insert_part(cursor, segment_no, postings)
+    with beside(partial(insert_part, cursor, segment_no, postings)):
+        # while DuckDB writes the one order, the other is made
+        table = _by_run(by_feature, place_of_token, np.array(numbers.run_nos, np.int32))
+    insert_arrow(cursor, "incoming_activations", table, _INSERTS["incoming_activations"], ())
     insert_segment(cursor, Segment(segment_no, source.source_no, len(postings)))
+
+
+def _by_feature(
+    source: StoredSource, numbers: Numbers, activations: Sequence[Activations]
+) -> Transposed[np.uint32]:
+    """Codes ordered by feature, and by token within one: rows are tokens of all runs."""
+    counts = [
+        np.bincount(item.position, minlength=count)
+        for item, count in zip(activations, numbers.n_tokens, strict=True)
+    ]
+    starts = np.zeros(sum(numbers.n_tokens) + 1, np.int32)
+    np.cumsum(np.concatenate(counts), out=starts[1:])
+    feature = np.concatenate([item.feature for item in activations])
+    value = np.concatenate([item.value for item in activations])
+    return transpose(starts, feature, to_codes(value, source.code_shift), source.d_sae)
 
 
 def _by_run(

@@ -53,11 +53,13 @@ CREATE TABLE base.postings (
     code UINTEGER NOT NULL USING COMPRESSION bitpacking
 );
 
--- What a segment says of each of its slots: count, sum and maximum of the values.
+-- What a segment says of each of its slots: count, sum and maximum of the values. At least 64 of the
+-- slot's postings have top_code or more; it is 0 where that is not known, or all are read as quickly.
 CREATE TABLE base.tallies (
     segment_no INTEGER NOT NULL,
     slot INTEGER NOT NULL,
     n_tokens_active INTEGER NOT NULL,
     total FLOAT NOT NULL,
-    max_value FLOAT NOT NULL
+    max_value FLOAT NOT NULL,
+    top_code UINTEGER NOT NULL
 );
