@@ -43,10 +43,10 @@ _OF_SOURCE = """
             WHERE source_no = $1 AND feature = $2 AND is_current)
     FROM base.runs WHERE source_no = $1
 """
-_TOP_CODE = "SELECT coalesce(max(top_code), 0) FROM base.tallies WHERE slot = ?"
+_TOP_CODES = "SELECT top_code FROM base.tallies WHERE slot = ?"
+_FROM_CODE = "SELECT token_no, code FROM base.postings WHERE slot = ? AND code >= ?"
 _STRONGEST = """
-    SELECT token_no, code FROM base.postings
-    WHERE slot = ? AND code >= ? ORDER BY code DESC, token_no LIMIT ?
+    SELECT token_no, code FROM base.postings WHERE slot = ? ORDER BY code DESC, token_no LIMIT ?
 """
 _CODE_COUNTS = """
     SELECT code, count(*) AS n_tokens_active FROM base.postings WHERE slot = ?
@@ -112,15 +112,14 @@ class FeatureRepository:
             found = self._get_source(cursor, source, feature)
             slot = found.first_slot + feature
             while True:
-                # as many as are read are among those from the top code on
-                least = _top_code(cursor, slot) if n_places <= N_TOP else 0
-                places = _places(cursor, found.code_shift, _STRONGEST, [slot, least, n_places])
+                places = _strongest(cursor, found.code_shift, slot, n_places)
                 # often no two are of one run, or of equal text: the first are enough then
-                few = fold_contexts(read_contexts(cursor, places.first(limit + limit // 4)), limit)
-                if len(few) >= limit:
-                    return few
-                best = read_contexts(cursor, places)[: limit * _RUNS_A_CONTEXT]
+                first = places.first(limit + limit // 4)
+                best = read_contexts(cursor, first)
                 contexts = fold_contexts(best, limit)
+                if len(contexts) < limit and len(first) < len(places):
+                    best = read_contexts(cursor, places)[: limit * _RUNS_A_CONTEXT]
+                    contexts = fold_contexts(best, limit)
                 is_all = len(places) < n_places or n_places >= _MAX_PLACES
                 if len(contexts) >= limit or is_all or len(best) >= limit * _RUNS_A_CONTEXT:
                     return contexts
@@ -207,10 +206,16 @@ def _places(cursor: duckdb.DuckDBPyConnection, shift: int, sql: str, values: lis
     return Places([token_no for token_no, _ in rows], to_values(code, shift).tolist())
 
 
-def _top_code(cursor: duckdb.DuckDBPyConnection, slot: int) -> int:
-    """A code that at least N_TOP postings of the slot have or exceed, or 0 where none is known."""
-    [(code,)] = cursor.execute(_TOP_CODE, [slot]).fetchall()
-    return int(code)
+def _strongest(cursor: duckdb.DuckDBPyConnection, shift: int, slot: int, n_places: int) -> Places:
+    """Where the slot fires most, strongest first, then in the order of tokens."""
+    if n_places > N_TOP:
+        return _places(cursor, shift, _STRONGEST, [slot, n_places])
+    # so few are among those from the largest top code on, which are sorted faster here
+    least = max((code for (code,) in cursor.execute(_TOP_CODES, [slot]).fetchall()), default=0)
+    columns = cursor.execute(_FROM_CODE, [slot, least]).fetchnumpy()
+    token_no, code = columns["token_no"], columns["code"]
+    order = np.lexsort((token_no, -code.astype(np.int64)))[:n_places]
+    return Places(token_no[order].tolist(), to_values(code[order], shift).tolist())
 
 
 def _code_counts(cursor: duckdb.DuckDBPyConnection, slot: int) -> tuple[CodeColumn, CountColumn]:

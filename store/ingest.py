@@ -15,7 +15,6 @@ import numpy as np
 import pyarrow as pa
 
 from store.beginnings import insert_beginning
-from store.beside import beside
 from store.codes import to_codes
 from store.ordering import IndexColumn, Transposed, expand, transpose
 from store.records import Activations, Run, SharedBeginning, TokenColumns
@@ -29,6 +28,7 @@ from store.segments import (
     next_segment_no,
 )
 from store.sources import StoredSource
+from store.upkeep import beside
 
 _INSERTS = {
     "incoming_runs": "INSERT INTO base.runs SELECT * FROM incoming_runs",
@@ -100,7 +100,8 @@ def insert_all(
     }
     for name, table in tables.items():
         insert_arrow(cursor, name, table, _INSERTS[name], ())
-    insert_passages(cursor, passage_no, run_nos, [item.text for item in tokens])
+    run_keys = [item.run.run_key for item in runs]
+    insert_passages(cursor, passage_no, run_nos, run_keys, [item.text for item in tokens])
     for run_no, item in zip(run_nos, runs, strict=True):
         if item.shared is not None:
             insert_beginning(cursor, source.source_no, run_no, item.tokens, item.shared)
@@ -122,10 +123,11 @@ def insert_passages(
     cursor: duckdb.DuckDBPyConnection,
     passage_no: int,
     run_nos: Sequence[int],
+    run_keys: Sequence[str],
     texts: Sequence[Sequence[str]],
 ) -> None:
     """Writes the texts of tokens of runs, numbered from passage_no on."""
-    table = passages_table(passage_no, run_nos, texts)
+    table = passages_table(passage_no, run_nos, run_keys, texts)
     insert_arrow(cursor, "incoming_passages", table, _INSERTS["incoming_passages"], ())
 
 

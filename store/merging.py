@@ -15,7 +15,6 @@ from functools import partial
 import duckdb
 import numpy as np
 
-from store.beside import beside
 from store.connection import Store
 from store.errors import StoreError
 from store.ordering import transpose
@@ -29,6 +28,7 @@ from store.segments import (
     list_segments,
     next_segment_no,
 )
+from store.upkeep import beside
 
 FAN_IN = 8
 """Segments of one class that are merged into one of the next."""
@@ -47,7 +47,7 @@ MAX_PENDING = 3 * FAN_IN
 
 _WORD = np.uint64(32)
 _log = logging.getLogger(__name__)
-_PART_ROWS = 2**22
+_PART_ROWS = 2**21
 """Activations that a merge moves at once; it holds twice as many in memory, some 50 bytes each."""
 
 Stretch = tuple[int, int]

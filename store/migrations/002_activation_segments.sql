@@ -27,10 +27,12 @@ CREATE TABLE base.activations (
 );
 
 -- 64 tokens of a run, the last one of it fewer. Passages number the tokens of all runs: token_no is
--- 64 * passage_no + index in the passage. Texts are a JSON list: what contexts are read from.
+-- 64 * passage_no + index in the passage. Texts are a JSON list: what contexts are read from. The key
+-- of the run is here a second time: looking it up takes as long as reading the texts.
 CREATE TABLE base.passages (
     passage_no INTEGER NOT NULL,
     run_no INTEGER NOT NULL,
+    run_key VARCHAR NOT NULL,
     position INTEGER NOT NULL,
     texts VARCHAR NOT NULL
 );
