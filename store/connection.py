@@ -143,11 +143,15 @@ class Store:
     def rewrite(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """Like `write`, for what is stored in another way but says the same: beside a write.
 
+        Only its commit waits for a write to end: the checkpoint that follows gives back the space
+        of what was deleted if no other transaction is open.
+
         Raises:
             StoreError: for whatever DuckDB raises inside; nothing was written then.
         """
-        with self._transaction() as cursor:
+        with contextlib.ExitStack() as until_committed, self._transaction() as cursor:
             yield cursor
+            until_committed.enter_context(self._write_lock)
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:

@@ -20,10 +20,8 @@ _BEFORE = 10
 _AFTER = 6
 
 _PASSAGES = """
-    SELECT passage_no, run_no, position, texts, run_key
-    FROM base.passages
-    JOIN (SELECT unnest(?::INTEGER[]) AS passage_no) USING (passage_no)
-    JOIN base.runs USING (run_no)
+    SELECT passage_no, run_no, run_key, position, texts FROM base.passages
+    WHERE passage_no IN (SELECT unnest(?::INTEGER[]))
 """
 
 
@@ -37,12 +35,16 @@ class Places:
     def __len__(self) -> int:
         return len(self.token_no)
 
+    def first(self, number: int) -> Places:
+        """Only so many of them."""
+        return Places(self.token_no[:number], self.value[:number])
+
 
 class _Passage(NamedTuple):
     run_no: int
+    run_key: str
     position: int
     texts: list[str]
-    run_key: str
 
 
 def read_contexts(cursor: duckdb.DuckDBPyConnection, places: Places) -> list[Context]:
@@ -56,8 +58,8 @@ def read_contexts(cursor: duckdb.DuckDBPyConnection, places: Places) -> list[Con
     }
     rows = cursor.execute(_PASSAGES, [list(wanted)]).fetchall()
     passages = {
-        number: _Passage(run_no, position, json.loads(texts), run_key)
-        for number, run_no, position, texts, run_key in rows
+        number: _Passage(run_no, run_key, position, json.loads(texts))
+        for number, run_no, run_key, position, texts in rows
     }
     contexts: dict[int, Context] = {}
     for token_no, value in zip(places.token_no, places.value, strict=True):

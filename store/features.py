@@ -16,6 +16,7 @@ from store.connection import Store
 from store.contexts import Places, fold_contexts, read_contexts
 from store.errors import InvalidSpecError
 from store.records import Context, ContextBand, FeatureStats, HistogramBin
+from store.segments import N_TOP
 from store.sources import StoredSource, get_source
 
 CountColumn = npt.NDArray[np.int64]
@@ -42,6 +43,8 @@ _OF_SOURCE = """
             WHERE source_no = $1 AND feature = $2 AND is_current)
     FROM base.runs WHERE source_no = $1
 """
+_TOP_CODES = "SELECT top_code FROM base.tallies WHERE slot = ?"
+_FROM_CODE = "SELECT token_no, code FROM base.postings WHERE slot = ? AND code >= ?"
 _STRONGEST = """
     SELECT token_no, code FROM base.postings WHERE slot = ? ORDER BY code DESC, token_no LIMIT ?
 """
@@ -50,8 +53,8 @@ _CODE_COUNTS = """
     GROUP BY code ORDER BY code
 """
 _SAMPLE = """
-    SELECT token_no, code FROM base.postings WHERE slot = ? AND code BETWEEN ? AND ?
-    ORDER BY hash(token_no), token_no LIMIT ?
+    SELECT token_no, code FROM base.postings
+    WHERE slot = ? AND code BETWEEN ? AND ? ORDER BY hash(token_no), token_no LIMIT ?
 """
 
 
@@ -109,9 +112,14 @@ class FeatureRepository:
             found = self._get_source(cursor, source, feature)
             slot = found.first_slot + feature
             while True:
-                places = _places(cursor, found.code_shift, _STRONGEST, [slot, n_places])
-                best = read_contexts(cursor, places)[: limit * _RUNS_A_CONTEXT]
+                places = _strongest(cursor, found.code_shift, slot, n_places)
+                # often no two are of one run, or of equal text: the first are enough then
+                first = places.first(limit + limit // 4)
+                best = read_contexts(cursor, first)
                 contexts = fold_contexts(best, limit)
+                if len(contexts) < limit and len(first) < len(places):
+                    best = read_contexts(cursor, places)[: limit * _RUNS_A_CONTEXT]
+                    contexts = fold_contexts(best, limit)
                 is_all = len(places) < n_places or n_places >= _MAX_PLACES
                 if len(contexts) >= limit or is_all or len(best) >= limit * _RUNS_A_CONTEXT:
                     return contexts
@@ -196,6 +204,18 @@ def _places(cursor: duckdb.DuckDBPyConnection, shift: int, sql: str, values: lis
     rows = cursor.execute(sql, values).fetchall()
     code = np.array([code for _, code in rows], np.uint32)
     return Places([token_no for token_no, _ in rows], to_values(code, shift).tolist())
+
+
+def _strongest(cursor: duckdb.DuckDBPyConnection, shift: int, slot: int, n_places: int) -> Places:
+    """Where the slot fires most, strongest first, then in the order of tokens."""
+    if n_places > N_TOP:
+        return _places(cursor, shift, _STRONGEST, [slot, n_places])
+    # so few are among those from the largest top code on, which are sorted faster here
+    least = max((code for (code,) in cursor.execute(_TOP_CODES, [slot]).fetchall()), default=0)
+    columns = cursor.execute(_FROM_CODE, [slot, least]).fetchnumpy()
+    token_no, code = columns["token_no"], columns["code"]
+    order = np.lexsort((token_no, -code.astype(np.int64)))[:n_places]
+    return Places(token_no[order].tolist(), to_values(code[order], shift).tolist())
 
 
 def _code_counts(cursor: duckdb.DuckDBPyConnection, slot: int) -> tuple[CodeColumn, CountColumn]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import duckdb
 import numpy as np
@@ -27,6 +28,7 @@ from store.segments import (
     next_segment_no,
 )
 from store.sources import StoredSource
+from store.upkeep import beside
 
 _INSERTS = {
     "incoming_runs": "INSERT INTO base.runs SELECT * FROM incoming_runs",
@@ -98,7 +100,8 @@ def insert_all(
     }
     for name, table in tables.items():
         insert_arrow(cursor, name, table, _INSERTS[name], ())
-    insert_passages(cursor, passage_no, run_nos, [item.text for item in tokens])
+    run_keys = [item.run.run_key for item in runs]
+    insert_passages(cursor, passage_no, run_nos, run_keys, [item.text for item in tokens])
     for run_no, item in zip(run_nos, runs, strict=True):
         if item.shared is not None:
             insert_beginning(cursor, source.source_no, run_no, item.tokens, item.shared)
@@ -120,10 +123,11 @@ def insert_passages(
     cursor: duckdb.DuckDBPyConnection,
     passage_no: int,
     run_nos: Sequence[int],
+    run_keys: Sequence[str],
     texts: Sequence[Sequence[str]],
 ) -> None:
     """Writes the texts of tokens of runs, numbered from passage_no on."""
-    table = passages_table(passage_no, run_nos, texts)
+    table = passages_table(passage_no, run_nos, run_keys, texts)
     insert_arrow(cursor, "incoming_passages", table, _INSERTS["incoming_passages"], ())
 
 
@@ -135,18 +139,7 @@ def insert_activations(
 ) -> None:
     """Writes the activations of runs, of which there are some, in both orders."""
     place_of_token = numbers.tokens()
-    counts = [
-        np.bincount(item.position, minlength=count)
-        for item, count in zip(activations, numbers.n_tokens, strict=True)
-    ]
-    starts = np.zeros(len(place_of_token.run) + 1, np.int32)
-    np.cumsum(np.concatenate(counts), out=starts[1:])
-    feature = np.concatenate([item.feature for item in activations])
-    value = np.concatenate([item.value for item in activations])
-    code = to_codes(value, source.code_shift)
-    by_feature = transpose(starts, feature, code, source.d_sae)
-    table = _by_run(by_feature, place_of_token, np.array(numbers.run_nos, np.int32))
-    insert_arrow(cursor, "incoming_activations", table, _INSERTS["incoming_activations"], ())
+    by_feature = _by_feature(source, numbers, activations)
     postings = Postings(
         first_slot=source.first_slot,
         starts=by_feature.starts,
@@ -155,8 +148,26 @@ def insert_activations(
         shift=source.code_shift,
     )
     segment_no = next_segment_no(cursor)
-    insert_part(cursor, segment_no, postings)
+    with beside(partial(insert_part, cursor, segment_no, postings)):
+        # while DuckDB writes the one order, the other is made
+        table = _by_run(by_feature, place_of_token, np.array(numbers.run_nos, np.int32))
+    insert_arrow(cursor, "incoming_activations", table, _INSERTS["incoming_activations"], ())
     insert_segment(cursor, Segment(segment_no, source.source_no, len(postings)))
+
+
+def _by_feature(
+    source: StoredSource, numbers: Numbers, activations: Sequence[Activations]
+) -> Transposed[np.uint32]:
+    """Codes ordered by feature, and by token within one: rows are tokens of all runs."""
+    counts = [
+        np.bincount(item.position, minlength=count)
+        for item, count in zip(activations, numbers.n_tokens, strict=True)
+    ]
+    starts = np.zeros(sum(numbers.n_tokens) + 1, np.int32)
+    np.cumsum(np.concatenate(counts), out=starts[1:])
+    feature = np.concatenate([item.feature for item in activations])
+    value = np.concatenate([item.value for item in activations])
+    return transpose(starts, feature, to_codes(value, source.code_shift), source.d_sae)
 
 
 def _by_run(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import duckdb
 import numpy as np
@@ -27,6 +28,7 @@ from store.segments import (
     list_segments,
     next_segment_no,
 )
+from store.upkeep import beside
 
 FAN_IN = 8
 """Segments of one class that are merged into one of the next."""
@@ -45,8 +47,11 @@ MAX_PENDING = 3 * FAN_IN
 
 _WORD = np.uint64(32)
 _log = logging.getLogger(__name__)
-_PART_ROWS = 2**22
-"""Activations that a merge holds in memory at once, some 50 bytes each."""
+_PART_ROWS = 2**21
+"""Activations that a merge moves at once; it holds twice as many in memory, some 50 bytes each."""
+
+Stretch = tuple[int, int]
+"""Its first and its last slot."""
 
 
 def choose(segments: Sequence[Segment], n_waiting: int = FAN_IN) -> tuple[Segment, ...]:
@@ -121,22 +126,38 @@ def merge(
         ).fetchall()
         stretches = list(_stretches(cursor, segment_nos))
         merged = Segment(next_segment_no(cursor), segments[0].source_no, 0)
-    for number, (first, last) in enumerate(stretches):
+    part = _read_part(store, segment_nos, stretches[0], shift)
+    for number, stretch in enumerate(stretches):
         if is_stopped():
             return False
+        following = stretches[number + 1 : number + 2]
         with store.rewrite() as cursor:
             if number == 0:
                 insert_segment(cursor, merged)
-            part = _read_part(cursor, segment_nos, first, last, shift)
-            insert_part(cursor, merged.segment_no, part)
-            delete_part(cursor, segment_nos, first, last)
-            count_segments(cursor, [*segment_nos, merged.segment_no])
+            move = partial(_move, cursor, segment_nos, merged.segment_no, stretch, part)
+            # the next stretch is read meanwhile: no other transaction is open when this one is
+            # committed, so that its checkpoint can give back the space of what was deleted
+            with beside(move):
+                parts = [_read_part(store, segment_nos, later, shift) for later in following]
+        if parts:
+            [part] = parts
     return True
 
 
-def _stretches(
-    cursor: duckdb.DuckDBPyConnection, segment_nos: Sequence[int]
-) -> Iterator[tuple[int, int]]:
+def _move(
+    cursor: duckdb.DuckDBPyConnection,
+    segment_nos: Sequence[int],
+    merged_no: int,
+    stretch: Stretch,
+    part: Postings,
+) -> None:
+    """Writes a part to the merged segment, and takes it out of the others."""
+    insert_part(cursor, merged_no, part)
+    delete_part(cursor, segment_nos, *stretch)
+    count_segments(cursor, [*segment_nos, merged_no])
+
+
+def _stretches(cursor: duckdb.DuckDBPyConnection, segment_nos: Sequence[int]) -> Iterator[Stretch]:
     """First and last slots of stretches that hold at most _PART_ROWS, or one slot, each."""
     table = cursor.sql(
         """
@@ -155,17 +176,17 @@ def _stretches(
         start = stop
 
 
-def _read_part(
-    cursor: duckdb.DuckDBPyConnection, segment_nos: Sequence[int], first: int, last: int, shift: int
-) -> Postings:
-    """The postings of slots first to last, ordered by slot, and as they lie within one."""
-    table = cursor.sql(
-        """
-        SELECT slot, token_no, code FROM base.postings
-        WHERE segment_no IN (SELECT unnest(?::INTEGER[])) AND slot BETWEEN ? AND ?
-        """,
-        params=[list(segment_nos), first, last],
-    ).to_arrow_table()
+def _read_part(store: Store, segment_nos: Sequence[int], stretch: Stretch, shift: int) -> Postings:
+    """The postings of a stretch of slots, ordered by slot, and as they lie within one."""
+    first, last = stretch
+    with store.read() as cursor:
+        table = cursor.sql(
+            """
+            SELECT slot, token_no, code FROM base.postings
+            WHERE segment_no IN (SELECT unnest(?::INTEGER[])) AND slot BETWEEN ? AND ?
+            """,
+            params=[list(segment_nos), first, last],
+        ).to_arrow_table()
     slot, token_no, code = (column.to_numpy() for column in table.columns)
     packed = (token_no.astype(np.uint64) << _WORD) | code
     rows = np.arange(len(packed) + 1, dtype=np.int32)

@@ -35,12 +35,13 @@ _COPY_SOURCES = """
     FROM former.base.sources
 """
 _RUNS = """
-    SELECT run_no, n_tokens, coalesce(n_activations, 0) FROM former.base.runs
+    SELECT run_no, n_tokens, coalesce(n_activations, 0), run_key FROM former.base.runs
     LEFT JOIN (
         SELECT run_no, count(*) AS n_activations FROM former.base.activations GROUP BY run_no
     ) USING (run_no)
     WHERE source_no = ? ORDER BY run_no
 """
+_RunRow = tuple[int, int, int, str]
 
 
 def rebuild(path: Path, block_bytes: int) -> Path:
@@ -82,18 +83,18 @@ def _copy(connection: duckdb.DuckDBPyConnection) -> None:
     for source in list_sources(connection):
         runs = connection.execute(_RUNS, [source.source_no]).fetchall()
         for batch in _batches(runs):
-            run_nos = [run_no for run_no, _, _ in batch]
+            run_nos = [row[0] for row in batch]
             numbers = Numbers(run_nos, next_passage_no(connection), [row[1] for row in batch])
-            insert_passages(
-                connection, numbers.first_passage_no, run_nos, _texts(connection, run_nos)
-            )
-            if any(n_activations for _, _, n_activations in batch):
+            run_keys = [row[3] for row in batch]
+            texts = _texts(connection, run_nos)
+            insert_passages(connection, numbers.first_passage_no, run_nos, run_keys, texts)
+            if any(row[2] for row in batch):
                 activations = _activations(connection, run_nos)
                 insert_activations(connection, source, numbers, activations)
 
 
-def _batches(runs: list[tuple[int, int, int]]) -> Iterator[list[tuple[int, int, int]]]:
-    batch: list[tuple[int, int, int]] = []
+def _batches(runs: list[_RunRow]) -> Iterator[list[_RunRow]]:
+    batch: list[_RunRow] = []
     for row in runs:
         if batch and sum(item[2] for item in batch) + row[2] > _BATCH_ACTIVATIONS:
             yield batch

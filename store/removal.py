@@ -33,7 +33,7 @@ _AFFECTED = """
 """
 _RECOUNT = """
     INSERT INTO base.tallies
-    SELECT segment_no, slot, count(*), sum(value::DOUBLE), max(value)
+    SELECT segment_no, slot, count(*), sum(value::DOUBLE), max(value), 0
     FROM (
         SELECT p.segment_no, p.slot, base.decode(p.code::BIGINT << c.code_shift) AS value
         FROM base.postings AS p

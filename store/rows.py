@@ -104,19 +104,23 @@ def tokens_table(run_nos: Sequence[int], runs: Sequence[TokenColumns]) -> pa.Tab
 
 
 def passages_table(
-    first_passage_no: int, run_nos: Sequence[int], texts: Sequence[Sequence[str]]
+    first_passage_no: int,
+    run_nos: Sequence[int],
+    run_keys: Sequence[str],
+    texts: Sequence[Sequence[str]],
 ) -> pa.Table:
     """PASSAGE_TOKENS tokens a row, run by run, their texts as a JSON list."""
     rows = [
-        (run_no, start, _json_list(pieces[start : start + PASSAGE_TOKENS]))
-        for run_no, pieces in zip(run_nos, texts, strict=True)
+        (run_no, run_key, start, _json_list(pieces[start : start + PASSAGE_TOKENS]))
+        for run_no, run_key, pieces in zip(run_nos, run_keys, texts, strict=True)
         for start in range(0, len(pieces), PASSAGE_TOKENS)
     ]
-    run_no, position, encoded = zip(*rows, strict=True)
+    run_no, run_key, position, encoded = zip(*rows, strict=True)
     return pa.table(
         {
             "passage_no": np.arange(len(rows), dtype=np.int32) + np.int32(first_passage_no),
             "run_no": pa.array(run_no, pa.int32()),
+            "run_key": pa.array(run_key, pa.string()),
             "position": pa.array(position, pa.int32()),
             "texts": pa.array(encoded, pa.string()),
         }

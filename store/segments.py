@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import duckdb
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from store.codes import CodeColumn, to_values
@@ -26,8 +27,14 @@ _INSERT_POSTINGS = """
 """
 _INSERT_TALLIES = """
     INSERT INTO base.tallies
-    SELECT ?::INTEGER, slot, n_tokens_active, total, max_value FROM incoming_tallies
+    SELECT ?::INTEGER, slot, n_tokens_active, total, max_value, top_code FROM incoming_tallies
 """
+
+N_TOP = 64
+"""How many postings of a slot have its top_code or more, at least."""
+
+_TOP_FROM = 2048
+"""Postings of a slot in a segment from which its top_code is kept: fewer are read at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,5 +149,15 @@ def _tallies_table(part: Postings) -> pa.Table:
                 to_values(part.code, part.shift), first, dtype=np.float64
             ).astype(np.float32),
             "max_value": to_values(np.maximum.reduceat(part.code, first), part.shift),
+            "top_code": _top_codes(part, present),
         }
     )
+
+
+def _top_codes(part: Postings, present: npt.NDArray[np.intp]) -> CodeColumn:
+    """Of each of these slots the N_TOP-th largest code, or 0 where it has few postings."""
+    top = np.zeros(len(present), np.uint32)
+    for index in np.flatnonzero(np.diff(part.starts)[present] >= _TOP_FROM).tolist():
+        start, stop = part.starts[present[index] : present[index] + 2]
+        top[index] = np.partition(part.code[start:stop], -N_TOP)[-N_TOP]
+    return top

@@ -1,15 +1,18 @@
-"""Work that may wait, done by one thread beside everything else, and ended with the store.
+"""Work in other threads: what may wait, and what is done beside a step of the caller.
 
-Invariant: at most one thread a store; what is asked for while it works is done after it. Work that
-fails is told in the log and asked for again by the next write: nothing depends on it.
+Invariant: at most one thread a store for what may wait, ended with the store; what is asked for
+while it works is done after it. Work that fails is told in the log and asked for again by the next
+write: nothing depends on it.
 """
 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 from store.errors import StoreError
 
@@ -74,3 +77,22 @@ class Upkeep:
                 return True
             self._thread = None
             return False
+
+
+@contextlib.contextmanager
+def beside(work: Callable[[], object]) -> Iterator[None]:
+    """Does the work in another thread while the block runs; what it raises comes at the end.
+
+    The thread has ended when the block has, whatever either of the two raised. A cursor belongs
+    to one of the two as long as that takes. While the process ends no thread can be begun: the work
+    is done before the block then.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="store-beside") as pool:
+        try:
+            future = pool.submit(work)
+        except RuntimeError:
+            work()
+            yield
+            return
+        yield
+        future.result()

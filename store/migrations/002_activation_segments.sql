@@ -27,10 +27,12 @@ CREATE TABLE base.activations (
 );
 
 -- 64 tokens of a run, the last one of it fewer. Passages number the tokens of all runs: token_no is
--- 64 * passage_no + index in the passage. Texts are a JSON list: what contexts are read from.
+-- 64 * passage_no + index in the passage. Texts are a JSON list: what contexts are read from. The key
+-- of the run is here a second time: looking it up takes as long as reading the texts.
 CREATE TABLE base.passages (
     passage_no INTEGER NOT NULL,
     run_no INTEGER NOT NULL,
+    run_key VARCHAR NOT NULL,
     position INTEGER NOT NULL,
     texts VARCHAR NOT NULL
 );
@@ -53,11 +55,13 @@ CREATE TABLE base.postings (
     code UINTEGER NOT NULL USING COMPRESSION bitpacking
 );
 
--- What a segment says of each of its slots: count, sum and maximum of the values.
+-- What a segment says of each of its slots: count, sum and maximum of the values. At least 64 of the
+-- slot's postings have top_code or more; it is 0 where that is not known, or all are read as quickly.
 CREATE TABLE base.tallies (
     segment_no INTEGER NOT NULL,
     slot INTEGER NOT NULL,
     n_tokens_active INTEGER NOT NULL,
     total FLOAT NOT NULL,
-    max_value FLOAT NOT NULL
+    max_value FLOAT NOT NULL,
+    top_code UINTEGER NOT NULL
 );

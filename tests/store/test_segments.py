@@ -141,6 +141,10 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("store.merging._PART_ROWS", 50)
     monkeypatch.setattr("store.merging.FAN_IN", 2)
     monkeypatch.setattr("store.merging.MAX_SMALL", 2)
+    # top codes bound what is read for the six places that three contexts are made of at first
+    monkeypatch.setattr("store.segments.N_TOP", 6)
+    monkeypatch.setattr("store.segments._TOP_FROM", 6)
+    monkeypatch.setattr("store.features.N_TOP", 6)
     monkeypatch.setattr("store.runs.request_merging", lambda _store: None)
 
 
@@ -287,6 +291,24 @@ def test_sorting_by_small_integers_is_sorting_and_stable(keys: list[int]) -> Non
     cells = transpose(starts, column, column * 7, 10)
     np.testing.assert_array_equal(expand(cells.starts), np.sort(column))
     np.testing.assert_array_equal(cells.payload, np.sort(column) * 7)
+
+
+def test_a_top_code_is_one_that_enough_postings_of_the_segment_reach(
+    store: Store, runs: RunRepository, impatient: None
+) -> None:
+    runs.insert_runs(SMALL, [_whole(index, SMALL, 200) for index in range(4)])
+    with store.read() as cursor:
+        rows = cursor.execute(
+            """
+            SELECT n_tokens_active, top_code, count(*) FILTER (code >= top_code),
+                   count(*) FILTER (code > top_code)
+            FROM base.tallies JOIN base.postings USING (segment_no, slot)
+            GROUP BY segment_no, slot, n_tokens_active, top_code
+            """
+        ).fetchall()
+    assert any(top_code for _, top_code, _, _ in rows)
+    for _, top_code, n_reaching, n_above in rows:
+        assert top_code == 0 or n_reaching >= 6 > n_above
 
 
 @given(st.lists(st.floats(2.0**-149, 2.0**127, width=32), min_size=1))

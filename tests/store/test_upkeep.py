@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from store.errors import StoreError
-from store.upkeep import Upkeep
+from store.upkeep import Upkeep, beside
 
 
 def test_what_is_asked_for_while_it_works_is_done_after_it() -> None:
@@ -63,3 +63,36 @@ def test_closing_stops_what_is_under_way_and_begins_nothing() -> None:
     upkeep.request(lambda _is_stopped: again.set())
     upkeep.wait(10)
     assert not again.is_set()
+
+
+def test_what_is_done_beside_a_block_has_ended_with_it() -> None:
+    begun, done = threading.Event(), threading.Event()
+
+    def work() -> None:
+        assert begun.wait(10)
+        done.set()
+
+    with beside(work):
+        begun.set()
+    assert done.is_set()
+
+
+def test_what_fails_beside_a_block_is_told_at_its_end() -> None:
+    def fail() -> None:
+        raise StoreError("The disk is full.")
+
+    is_through = False
+    with pytest.raises(StoreError, match="full"), beside(fail):
+        is_through = True
+    assert is_through
+
+
+def test_a_process_that_ends_does_it_before_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_args: object) -> None:
+        raise RuntimeError("cannot schedule new futures after interpreter shutdown")
+
+    monkeypatch.setattr("store.upkeep.ThreadPoolExecutor.submit", refuse)
+    done: list[str] = []
+    with beside(lambda: done.append("work")):
+        done.append("block")
+    assert done == ["work", "block"]
