@@ -29,6 +29,8 @@ _MEMORY_BOUNDS_MIB = (512, 768)
 BLOCK_BYTES = 65_536
 """Of a new file. In blocks of DuckDB's own choice (four times that) the narrow columns of
 activations waste a tenth of the space; in smaller ones, their descriptions take more."""
+_SCHEMA = "base"
+"""Where the tables are; a file of this name would be a catalog of the same name."""
 _SPILL_LIMIT = "4GiB"
 """Most that sorting and joining may write beside the file, so that no query fills the disk."""
 
@@ -218,6 +220,12 @@ def _resolved(path: Path) -> Path:
             f"The folder of the store {path} cannot be made.",
             "Set FEATUREBOOK_STORE to a file in a folder that can be written.",
         ) from error
+    if path.name.partition(".")[0].lower() == _SCHEMA:
+        raise StoreUnusableError(
+            str(path),
+            f"A store cannot be named {path.name}: DuckDB would take it for its own schema.",
+            "Set FEATUREBOOK_STORE to a file of another name.",
+        )
     if path.is_dir():
         raise StoreUnusableError(
             str(path),

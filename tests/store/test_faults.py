@@ -280,7 +280,7 @@ def test_a_store_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     assert "Update Featurebook" in caught.value.hint
 
 
-@pytest.mark.parametrize("place", ["", "folder", "file/store.duckdb"])
+@pytest.mark.parametrize("place", ["", "folder", "file/store.duckdb", "Base.duckdb"])
 def test_a_path_that_cannot_hold_a_store_is_refused(tmp_path: Path, place: str) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_text("x")
