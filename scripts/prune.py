@@ -18,7 +18,13 @@ from rich.text import Text
 from store.connection import Store
 from store.errors import StoreError
 from store.removal import delete_runs
-from store.retention import RemovalPlan, RetentionRule, list_space, plan_removal
+from store.retention import (
+    RemovalPlan,
+    RetentionRule,
+    get_used_bytes,
+    list_space,
+    plan_removal,
+)
 from store.settings import StoreSettings
 
 _MAX_PROMPT = 70
@@ -96,7 +102,10 @@ def _show_space(store: Store) -> None:
         )
     console = Console(highlight=False)
     console.print(table)
-    console.print(f"{store.path.name}: {store.size_bytes / 1e6:,.1f} MB")
+    free_bytes = max(0, store.size_bytes - get_used_bytes(store))
+    console.print(
+        f"{store.path.name}: {store.size_bytes / 1e6:,.1f} MB, {free_bytes / 1e6:,.1f} of them free"
+    )
 
 
 def _remove(store: Store, rule: RetentionRule, is_agreed: bool) -> int:

@@ -94,6 +94,19 @@ def list_space(store: Store) -> tuple[SpaceUse, ...]:
     return tuple(SpaceUse(*row) for row in rows)
 
 
+def get_used_bytes(store: Store) -> int:
+    """Bytes of the file's blocks that hold something; the others are room for what is written next.
+
+    Raises:
+        StoreUnusableError: if the file cannot be read.
+    """
+    with store.read() as cursor:
+        [(used,)] = cursor.execute(
+            "SELECT (used_blocks * block_size)::BIGINT FROM pragma_database_size()"
+        ).fetchall()
+    return int(used)
+
+
 def plan_removal(store: Store, rule: RetentionRule, n_prompts: int = 5) -> RemovalPlan:
     """Names the runs that a rule would remove; nothing is changed.
 

@@ -99,7 +99,11 @@ def _comparisons(ours: StoreFigures, peers: Sequence[PeerFigures]) -> tuple[Comp
     return (
         _comparison(
             "Bytes an activation on disk, all that is stored of the runs counted",
-            (_side(name, ours.bytes_per_activation, "B"), *per_byte),
+            (
+                _side(name, ours.bytes_per_activation, "B"),
+                _side("of it in blocks that are in use", ours.used_bytes_per_activation, "B"),
+                *per_byte,
+            ),
             f"at most {AIM_BYTES}",
             ours.bytes_per_activation <= AIM_BYTES,
         ),

@@ -26,6 +26,7 @@ from store.activations import ActivationRepository
 from store.connection import Store
 from store.features import FeatureRepository
 from store.records import WholeRun
+from store.retention import get_used_bytes
 from store.runs import RunRepository
 
 N_CONTEXTS = 20
@@ -41,6 +42,8 @@ class StoreFigures:
 
     Attributes:
         n_activations: how many were stored.
+        bytes_per_activation: of the file; used_bytes_per_activation: of its blocks that hold
+            something, without those that merging has left free for the next writes.
         top_contexts_ms: by kind of feature (frequent, middling, rare).
         read_during_ingest_ratio: time of a read while others write and segments are merged, to its
             time when idle; the worse of top contexts and a run.
@@ -49,6 +52,7 @@ class StoreFigures:
 
     n_activations: int
     bytes_per_activation: float
+    used_bytes_per_activation: float
     top_contexts_ms: dict[str, float]
     run_read_ms: float
     ingest_per_s: float
@@ -77,6 +81,7 @@ def measure_store(
     store = Store.open(path)
     try:
         runs = RunRepository(store)
+        used_bytes = get_used_bytes(store)
         idle = _Reads(store, corpus, n_runs)
         contexts_ms = {
             kind: median_ms(partial(idle.read_contexts, feature), repeats)
@@ -90,6 +95,7 @@ def measure_store(
     return StoreFigures(
         n_activations=n_stored,
         bytes_per_activation=size_bytes / n_stored,
+        used_bytes_per_activation=used_bytes / n_stored,
         top_contexts_ms=contexts_ms,
         run_read_ms=run_ms,
         ingest_per_s=n_stored / ingest_s,
