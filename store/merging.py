@@ -47,7 +47,7 @@ MAX_PENDING = 3 * FAN_IN
 
 _WORD = np.uint64(32)
 _log = logging.getLogger(__name__)
-_PART_ROWS = 2**21
+_PART_ROWS = 2**22
 """Activations that a merge moves at once; it holds twice as many in memory, some 50 bytes each."""
 
 Stretch = tuple[int, int]
