@@ -105,7 +105,6 @@ def compute_run(
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
-        resident.prefixes.clear()
         raise DeviceError(
             "The device's memory does not suffice for this run.",
             "Shorten the prompt, or lower max_new_tokens.",

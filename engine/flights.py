@@ -71,8 +71,9 @@ class Flight:
             self._state = state
 
     def on_prompt(self, n_prompt_tokens: int, n_total: int) -> None:
-        """Notes the size of the work."""
+        """Notes the size of the work, which begins, or begins again."""
         with self._lock:
+            self._tokens.clear()
             self._n_prompt_tokens = n_prompt_tokens
             self._n_total = n_total
 

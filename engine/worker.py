@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from engine.errors import EngineError, GenerationCancelled
+from engine.errors import DeviceError, EngineError, GenerationCancelled
 from engine.flights import Flight
 from engine.jobs import (
     EngineState,
@@ -187,17 +187,17 @@ class Worker:
     def _run(self, flight: Flight) -> None:
         from engine.compute import Progress, compute_run
 
-        flight.begin("running")
         progress = Progress(
             flight.on_prompt, flight.on_token, lambda: self._closing or flight.is_stopping()
         )
         resident = self._loaded.resident()
         while True:
-            computed = compute_run(
-                resident, flight.spec, flight.run_key, flight.created_by, progress
-            )
-            flight.begin("storing")
+            flight.begin("running")
             try:
+                computed = compute_run(
+                    resident, flight.spec, flight.run_key, flight.created_by, progress
+                )
+                flight.begin("storing")
                 self._runs.insert_run(
                     flight.spec.source,
                     computed.run,
@@ -208,6 +208,11 @@ class Worker:
             except RunNotFoundError as error:
                 # what it begins with was removed meanwhile: once more, without that
                 resident.prefixes.forget(error.run_key)
+            except DeviceError:
+                # what earlier runs have left in memory gives way: once more, without any of it
+                if not len(resident.prefixes):
+                    raise
+                resident.prefixes.clear()
             else:
                 if computed.prefix is not None:
                     resident.prefixes.keep(computed.prefix)

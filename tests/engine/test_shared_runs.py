@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+import engine.compute
 from engine.api import RunRequest
+from engine.generation import Generation, generate
 from store.records import StoredRun
 from store.removal import delete_runs
 from store.specs import Message, SamplingSpec
@@ -88,3 +92,28 @@ def test_where_the_first_run_was_removed_the_second_is_computed_whole(bench: Ben
     assert delete_runs(bench.store, [first.run.run_key]) == 1
     second = ask(bench, Message("user", QUESTION), seed=2)
     assert n_stored(bench) == len(bench.activations.get_run_activations(second.run.run_key))
+
+
+def test_what_earlier_runs_have_left_gives_way_where_memory_is_short(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask(bench, Message("user", QUESTION), seed=1)
+    refused: list[bool] = []
+
+    def short_of_memory(*values: Any) -> Generation:
+        # the first try goes on from the other seed's run, and its tokens are seen before it fails
+        if values[-1] is not None:
+            generate(*values)
+            refused.append(True)
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return generate(*values)
+
+    monkeypatch.setattr(engine.compute, "generate", short_of_memory)
+    request = RunRequest((Message("user", QUESTION),), sampling=SamplingSpec(8, 1.0, seed=2))
+    view = bench.engine.wait(bench.engine.submit(request).job_id, timeout_s=60)
+    assert view.state == "done", view.failure
+    assert refused == [True]
+    second = bench.runs.get_run(view.run_key)
+    assert len(view.tokens) == second.run.n_generated_tokens
+    own = bench.activations.get_run_activations(view.run_key)
+    assert n_stored(bench) > len(own)
