@@ -20,15 +20,12 @@ from store.errors import StoreError
 from store.features import FeatureRepository
 from store.link_states import LinkStateRepository
 from store.queries import QueryRepository
-from store.records import FeatureStats
 from store.runs import RunRepository
 from store.schema import ViewInfo, list_views
 from store.settings import StoreSettings
 from store.snapshot_jobs import SnapshotJobs
 
 _MAX_RUNS = 64
-_MAX_STATS = 10_000
-_STATS_AGE_S = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +49,6 @@ class Services:
             RunNotFoundError: if it is not stored.
         """
         return _load_run_view(self, run_key, self.store.data_version)
-
-    def get_feature_stats(self, source_id: str, feature: int) -> FeatureStats:
-        """Statistics of a feature over everything stored, at most a minute old.
-
-        Raises:
-            SourceNotFoundError: if no such source is stored.
-            InvalidSpecError: if the source has no such feature.
-        """
-        return _load_feature_stats(self, source_id, feature)
 
     def get_views(self) -> tuple[ViewInfo, ...]:
         """The public views; they stay what they are while the process runs."""
@@ -157,9 +145,3 @@ def _find_only_source(_services: Services, data_version: int) -> str | None:
 def _load_run_view(_services: Services, run_key: str, data_version: int) -> RunView:
     stored = _services.runs.get_run(run_key)
     return RunView(stored.run, stored.tokens, _services.activations.get_run_activations(run_key))
-
-
-# Reading them looks at every stored token, and a click must not wait for that at each write.
-@st.cache_resource(show_spinner=False, max_entries=_MAX_STATS, ttl=_STATS_AGE_S)
-def _load_feature_stats(_services: Services, source_id: str, feature: int) -> FeatureStats:
-    return _services.features.get_feature_stats(source_id, feature)

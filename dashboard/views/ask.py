@@ -232,7 +232,7 @@ elif source is not None and source.problem is not None and state.run is None:
 if view is not None and not (job is not None and job.is_active):
     is_fresh = job is not None and job.state == "done" and not job.memoized
     is_toy = source is not None and source.is_toy
-    stats_of = partial(services.get_feature_stats, view.run.source_id)
+    stats_of = partial(services.features.get_feature_stats, view.run.source_id)
     has_sae = source is None or source.name != view.run.source_name or source.has_sae
     show_run(services, view, RunPanel(view, stats_of, place, is_toy), is_fresh, has_sae)
 elif job is not None and job.is_active:
