@@ -24,6 +24,7 @@ SCOPES: tuple[str, ...] = get_args(Scope)
 MAX_SOURCE_CHARS = 80
 MAX_SQL_CHARS = 20_000
 MAX_COLUMN_CHARS = 200
+MAX_WORDS_CHARS = 8_000
 MAX_LINK_CHARS = 2_000
 """Longer states go under a short id in the store: mail and chat cut longer addresses."""
 MAX_INDEX = 2**31 - 1
@@ -54,6 +55,21 @@ class ViewState:
         query: id of a saved query, whose text is that which it has now.
         show: what of the query's result: a chart, or its plan; None is the table.
         mark: how the chart draws a row; x, y, by: columns of its axes and of its colour.
+        find: words that are looked for.
+        where: a filter of features or runs, as a filter expression.
+        text: a text that is tried.
+        tab: which part of a page is shown.
+        a, b: two sets of runs that are compared, each a filter expression.
+        other: key of a second run, compared with `run`.
+        list: id of a list of features.
+        sort: name of what rows are ordered by.
+        prompt: a question to steer.
+        steer: interventions, as compact JSON.
+        vector: id of a steering vector.
+        sweep: id of a sweep.
+        set: id of a set of questions.
+        detector: id of a detector.
+        task: id of long work on the server that runs it.
         state: short id of a state that is too long for an address, kept in the store.
         at: when the link was made; a page says what changed since.
     """
@@ -73,6 +89,22 @@ class ViewState:
     x: str | None = None
     y: str | None = None
     by: str | None = None
+    find: str | None = None
+    where: str | None = None
+    text: str | None = None
+    tab: str | None = None
+    a: str | None = None
+    b: str | None = None
+    other: str | None = None
+    list: str | None = None
+    sort: str | None = None
+    prompt: str | None = None
+    steer: str | None = None
+    vector: str | None = None
+    sweep: str | None = None
+    set: str | None = None
+    detector: str | None = None
+    task: str | None = None
     state: str | None = None
     at: datetime | None = None
 
@@ -129,6 +161,13 @@ def parse_link(params: Mapping[str, str]) -> ParsedLink:
         problems.append(f"The link's {name} is no column: it is too long.")
         return None
 
+    def words(name: str) -> str | None:
+        value = params.get(name)
+        if value is None or len(value) <= MAX_WORDS_CHARS:
+            return value or None
+        problems.append(f"The link's {name} is longer than {MAX_WORDS_CHARS:,} characters.")
+        return None
+
     q = params.get("q")
     if q is not None and len(q) > MAX_SQL_CHARS:
         problems.append(f"The link's query is longer than {MAX_SQL_CHARS:,} characters.")
@@ -155,6 +194,22 @@ def parse_link(params: Mapping[str, str]) -> ParsedLink:
         x=column("x"),
         y=column("y"),
         by=column("by"),
+        find=words("find"),
+        where=words("where"),
+        text=words("text"),
+        tab=matching("tab", _JOB_ID, "a part of the page"),
+        a=words("a"),
+        b=words("b"),
+        other=matching("other", _RUN_KEY, "a run key of 64 hexadecimal digits"),
+        list=matching("list", _STATE_ID, "the id of a list"),
+        sort=matching("sort", _JOB_ID, "an order"),
+        prompt=words("prompt"),
+        steer=words("steer"),
+        vector=matching("vector", _STATE_ID, "the id of a vector"),
+        sweep=matching("sweep", _STATE_ID, "the id of a sweep"),
+        set=matching("set", _JOB_ID, "the id of a set of questions"),
+        detector=matching("detector", _STATE_ID, "the id of a detector"),
+        task=matching("task", _JOB_ID, "a task's id"),
         state=matching("state", _STATE_ID, "the id of a kept state"),
         at=moment,
     )

@@ -7,14 +7,11 @@ a request whose run is stored is answered without ever loading it.
 from __future__ import annotations
 
 import threading
-import time
-from collections import OrderedDict
 
+from engine.asking import Asker
 from engine.catalog import Catalog, PreparationNeeded, SourceInfo
 from engine.definitions import Claims, Dtype, SaeActivation, SaeOverrides, SourceDefinition
-from engine.errors import JobNotFoundError
 from engine.estimates import Estimator, refuse_what_does_not_fit
-from engine.flights import Flight, Job
 from engine.jobs import (
     ACTIVE_STATES,
     EngineState,
@@ -25,13 +22,13 @@ from engine.jobs import (
     LiveToken,
     RunRequest,
 )
+from engine.lab_context import LabContext
 from engine.loaded_source import LoadedSource
-from engine.memo import Memo
 from engine.memory import DeviceMemory, MemoryEstimate
 from engine.registry import SaeRelease, list_releases, resolve_location
 from engine.settings import EngineSettings
 from engine.source_entries import InvalidSourceError
-from engine.submission import Submitter
+from engine.tasks import TaskProgress, TaskResult, Tasks, TaskView
 from engine.transfers import TransferKind, Transfers, TransferState, TransferView
 from engine.weights.hub import hub_of
 from engine.weights.inventory import source_weights
@@ -79,16 +76,16 @@ __all__ = [
     "SourceDefinition",
     "SourceInfo",
     "SourceWeights",
+    "TaskProgress",
+    "TaskResult",
+    "TaskView",
+    "Tasks",
     "TransferKind",
     "TransferProgress",
     "TransferState",
     "TransferView",
     "VerifyReport",
 ]
-
-
-_JOBS_KEPT = 1000
-_WAIT_SLICE_S = 0.05
 
 
 class Engine:
@@ -101,12 +98,12 @@ class Engine:
         self._catalog = Catalog(settings)
         self._estimator = Estimator(self._catalog, settings.device)
         self._loaded = LoadedSource(self._catalog, self._estimator, settings.device)
-        self._worker = Worker(runs, self._loaded, self._land)
-        self._memo = Memo(runs, self._worker.launch)
-        self._submitter = Submitter(self._catalog, self._memo, self._worker)
+        self._worker = Worker(runs, self._loaded, lambda flight: self._asker.land(flight))
+        self._asker = Asker(self._catalog, runs, self._worker, self._loaded)
+        self.tasks = Tasks()
+        self._context = LabContext(self._asker, self._catalog, self.tasks, runs.store)
         self._settings = settings
         self._transfers_made: Transfers | None = None
-        self._jobs: OrderedDict[str, Job] = OrderedDict()
         self._lock = threading.Lock()
 
     def submit(self, request: RunRequest) -> JobView:
@@ -122,12 +119,7 @@ class Engine:
             EngineError: if the source cannot be resolved (unknown hook, ...).
             StoreError: if the store cannot be read.
         """
-        job = self._submitter.submit(request)
-        with self._lock:
-            self._jobs[job.job_id] = job
-            while len(self._jobs) > _JOBS_KEPT:
-                self._jobs.popitem(last=False)
-        return self._view(job)
+        return self._asker.submit(request)
 
     def job(self, job_id: str) -> JobView:
         """The job now.
@@ -135,7 +127,7 @@ class Engine:
         Raises:
             JobNotFoundError: if this server has no such job.
         """
-        return self._view(self._job(job_id))
+        return self._asker.job(job_id)
 
     def wait(self, job_id: str, timeout_s: float | None = None) -> JobView:
         """Blocks until the job is no longer active, or timeout_s have passed; never on a page.
@@ -143,13 +135,7 @@ class Engine:
         Raises:
             JobNotFoundError: if this server has no such job.
         """
-        job = self._job(job_id)
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        # a job that is cancelled lets its waiter go, though its flight may go on for others
-        while not job.has_left and not job.flight.finished.wait(_WAIT_SLICE_S):
-            if deadline is not None and time.monotonic() >= deadline:
-                break
-        return self._view(job)
+        return self._asker.wait(job_id, timeout_s)
 
     def cancel(self, job_id: str) -> JobView:
         """Lets go of the job; a computation stops at its next token once nobody waits for it.
@@ -157,10 +143,7 @@ class Engine:
         Raises:
             JobNotFoundError: if this server has no such job.
         """
-        job = self._job(job_id)
-        if self._view(job).is_active:
-            job.leave()
-        return self._view(job)
+        return self._asker.cancel(job_id)
 
     def status(self) -> EngineStatus:
         """What the engine is doing now."""
@@ -277,7 +260,8 @@ class Engine:
         return self._worker.status()
 
     def close(self) -> None:
-        """Cancels what runs, waits for the worker to end. Idempotent."""
+        """Cancels what runs, waits for tasks and the worker to end. Idempotent."""
+        self.tasks.close()
         if self._transfers_made is not None:
             self._transfers_made.close()
         self._worker.close()
@@ -296,16 +280,3 @@ class Engine:
                     finish=self._catalog.finish_download,
                 )
             return self._transfers_made
-
-    def _land(self, flight: Flight) -> None:
-        self._memo.land(flight)
-
-    def _job(self, job_id: str) -> Job:
-        with self._lock:
-            if job_id not in self._jobs:
-                raise JobNotFoundError(job_id)
-            return self._jobs[job_id]
-
-    def _view(self, job: Job) -> JobView:
-        work = job.chore if isinstance(job.chore, Chore) else job.flight
-        return job.flight.view(job, self._worker.queue_position(work))

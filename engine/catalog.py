@@ -18,6 +18,7 @@ from engine.demo_source import (
     DEMO_SAE_ID,
     SourceExample,
     demo_tools,
+    find_toy_seed,
 )
 from engine.errors import (
     EngineError,
@@ -201,7 +202,7 @@ class Catalog:
             hook=found.sae.hook if found.sae else None,
             sae_config=found.sae.config if found.sae else None,
             n_context=found.model_config.n_context,
-            tools=demo_tools() if definition is DEMO else (),
+            tools=demo_tools() if find_toy_seed(definition) is not None else (),
         )
 
     def prepare(self, name: str, is_cancelled: Callable[[], bool]) -> ResolvedSource:
@@ -288,6 +289,7 @@ class Catalog:
             pass
         except EngineError as error:
             problem = f"{error.message} {error.hint}".strip()
+        is_toy = find_toy_seed(definition) is not None
         claims = definition.claims
         sae = found.sae if found else None
         model_id, sae_id = definition.model or "", definition.sae or ""
@@ -307,8 +309,8 @@ class Catalog:
             hook_name=hook_name,
             d_in=found.model_config.d_model if found else claims.d_model,
             d_sae=sae.config.d_sae if sae else claims.d_sae,
-            tool_names=tuple(tool.name for tool in demo_tools()) if definition is DEMO else (),
-            is_toy=definition is DEMO,
+            tool_names=tuple(tool.name for tool in demo_tools()) if is_toy else (),
+            is_toy=is_toy,
             examples=DEMO_EXAMPLES if definition is DEMO else (),
             problem=problem,
             origin=definition.origin,

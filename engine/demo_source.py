@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 
 from engine.definitions import Claims, SourceDefinition
 from engine.demo import MODEL_DIR, SAE_DIR
@@ -36,6 +37,22 @@ DEMO_SAE_ID = "featurebook/demo-sae"
 DEMO_EXAMPLES = tuple(
     SourceExample(item.title, item.prompt, item.tools, item.explanation) for item in EXAMPLES
 )
+
+
+def find_toy_seed(definition: SourceDefinition) -> int | None:
+    """Seed of the made-up world that a source's model was trained on; None for any other model.
+
+    The embedded demo, and every folder that `scripts/train_demo.py` has written, has a record of
+    its seed beside the model's folder.
+    """
+    if definition.model is None:
+        return None
+    record = Path(definition.model).expanduser().parent / "training.json"
+    try:
+        seed = json.loads(record.read_text(encoding="utf-8"))["seed"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return seed if isinstance(seed, int) else None
 
 
 def demo_tools() -> tuple[ToolSpec, ...]:

@@ -78,6 +78,17 @@ class JobNotFoundError(RequestError):
         self.job_id = job_id
 
 
+class TaskNotFoundError(RequestError):
+    """No task of this server has this id."""
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__(
+            f"There is no task {task_id[:40]!r} on this server.",
+            "Tasks end with the server; what they finished is stored. Start it again to resume.",
+        )
+        self.task_id = task_id
+
+
 class GenerationCancelled(Exception):  # noqa: N818 - a signal, not a fault
     """The caller asked to stop; nothing of the run is kept."""
 

@@ -58,6 +58,11 @@ class RunRepository:
     def __init__(self, store: Store) -> None:
         self._store = store
 
+    @property
+    def store(self) -> Store:
+        """The store whose runs these are, for repositories beside this one."""
+        return self._store
+
     def insert_run(
         self,
         source: SourceSpec,
