@@ -31,9 +31,13 @@ def to_codes(value: FloatColumn, shift: int) -> CodeColumn:
     bits = np.ascontiguousarray(value).view(np.uint32)
     if not shift:
         return bits
-    rounded = bits + (np.uint32(0x7FFF) + ((bits >> _ROUNDED_SHIFT) & 1))
-    bounded: CodeColumn = np.clip(rounded, _LEAST, _MOST)
-    return bounded >> np.uint32(shift)
+    code: CodeColumn = bits >> np.uint32(_ROUNDED_SHIFT)
+    code &= np.uint32(1)
+    code += np.uint32(0x7FFF)
+    code += bits
+    np.clip(code, _LEAST, _MOST, out=code)
+    code >>= np.uint32(shift)
+    return code
 
 
 def to_values(code: CodeColumn, shift: int) -> FloatColumn:

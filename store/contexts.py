@@ -35,9 +35,9 @@ class Places:
     def __len__(self) -> int:
         return len(self.token_no)
 
-    def first(self, number: int) -> Places:
-        """Only so many of them."""
-        return Places(self.token_no[:number], self.value[:number])
+    def between(self, start: int, stop: int) -> Places:
+        """Only those from the one index up to the other."""
+        return Places(self.token_no[start:stop], self.value[start:stop])
 
 
 class _Passage(NamedTuple):

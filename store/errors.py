@@ -58,12 +58,34 @@ class QueryNotFoundError(StoreError):
         self.query_id = query_id
 
 
-class NotTheAuthorError(StoreError):
-    """Somebody other than the author wanted to change a saved query."""
+class QuestionSetNotFoundError(StoreError):
+    """No question set has this name or id."""
 
-    def __init__(self, author: str) -> None:
+    def __init__(self, name: str) -> None:
         super().__init__(
-            f"Only its author, {author}, can change or delete this query.",
+            f"There is no question set {name[:80]!r}.",
+            "Import one, or use one of: SELECT name FROM question_sets.",
+        )
+        self.name = name
+
+
+class DetectorNotFoundError(StoreError):
+    """No stored detector has this id."""
+
+    def __init__(self, detector_id: str) -> None:
+        super().__init__(
+            f"No detector {detector_id[:40]!r} is stored.",
+            "List them with: SELECT detector_id, name FROM detectors.",
+        )
+        self.detector_id = detector_id
+
+
+class NotTheAuthorError(StoreError):
+    """Somebody other than the author wanted to change a saved query, or a list."""
+
+    def __init__(self, author: str, what: str = "query") -> None:
+        super().__init__(
+            f"Only its author, {author}, can change or delete this {what}.",
             "Save a copy under a title of your own.",
         )
         self.author = author
@@ -127,3 +149,60 @@ class SnapshotNotFoundError(StoreError):
             f"There is no snapshot {job_id[:40]!r} on this server.", "Ask for a new one."
         )
         self.job_id = job_id
+
+
+class LabelNotFoundError(StoreError):
+    """No label has this id."""
+
+    def __init__(self, label_id: str) -> None:
+        super().__init__(
+            f"No label {label_id[:40]!r} is stored.",
+            "Open the feature again: its history lists every label that it had.",
+        )
+        self.label_id = label_id
+
+
+class LabelConflictError(StoreError):
+    """Somebody else changed the label while it was being edited; the edit is kept beside it."""
+
+    def __init__(self, changed_by: str, kept_id: str) -> None:
+        super().__init__(
+            f"{changed_by} changed this label while you were editing it; what you wrote is kept in"
+            " its history.",
+            "Read the new text, and restore yours from the history if it is the better one.",
+        )
+        self.changed_by = changed_by
+        self.kept_id = kept_id
+
+
+class FeatureListNotFoundError(StoreError):
+    """No list of features has this id or name."""
+
+    def __init__(self, wanted: str) -> None:
+        super().__init__(
+            f"There is no list of features {wanted[:60]!r}.",
+            "Its author may have deleted or renamed it; the page of features shows all lists.",
+        )
+        self.wanted = wanted
+
+
+class VectorNotFoundError(StoreError):
+    """No stored vector has this id."""
+
+    def __init__(self, vector_id: str) -> None:
+        super().__init__(
+            f"No vector {vector_id[:40]!r} is stored.",
+            "It may have been deleted, or be in another store; the view vectors lists all.",
+        )
+        self.vector_id = vector_id
+
+
+class SweepNotFoundError(StoreError):
+    """No stored sweep has this id."""
+
+    def __init__(self, sweep_id: str) -> None:
+        super().__init__(
+            f"No sweep {sweep_id[:40]!r} is stored.",
+            "It may be in another store; the view sweeps lists all.",
+        )
+        self.sweep_id = sweep_id

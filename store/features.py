@@ -11,23 +11,24 @@ import duckdb
 import numpy as np
 import numpy.typing as npt
 
+from store.bins import read_histograms
 from store.codes import CodeColumn, to_values
 from store.connection import Store
 from store.contexts import Places, fold_contexts, read_contexts
-from store.errors import InvalidSpecError
+from store.posting_tables import POSTINGS
 from store.records import Context, ContextBand, FeatureStats, HistogramBin
-from store.segments import N_TOP
-from store.sources import StoredSource, get_source
+from store.segments import N_PEAKS
+from store.sources import StoredSource, check_feature, get_source
 
 CountColumn = npt.NDArray[np.int64]
 
 _RUNS_A_CONTEXT = 20
 """Runs looked at for each context wanted, so that duplicates can be folded."""
-_PLACES_A_CONTEXT = 2
-"""Places read at first for each context wanted; four times as many while they do not suffice."""
+_SAMPLED_A_CONTEXT = 2
+"""Places sampled for each context wanted: two may be of one run, or of equal text."""
 _MAX_PLACES = 2**18
-_BIN_BITS = 21
-"""Low bits of a float32 that values in one bin of a histogram differ in: 23 would be a doubling."""
+_MAX_KNOWN = 1024
+"""Places taken at first where the feature has no peaks: they are read all the same."""
 
 _TALLY = """
     SELECT coalesce(sum(n_tokens_active), 0)::BIGINT, coalesce(max(max_value), 0),
@@ -43,17 +44,21 @@ _OF_SOURCE = """
             WHERE source_no = $1 AND feature = $2 AND is_current)
     FROM base.runs WHERE source_no = $1
 """
-_TOP_CODES = "SELECT top_code FROM base.tallies WHERE slot = ?"
-_FROM_CODE = "SELECT token_no, code FROM base.postings WHERE slot = ? AND code >= ?"
-_STRONGEST = """
-    SELECT token_no, code FROM base.postings WHERE slot = ? ORDER BY code DESC, token_no LIMIT ?
+_PEAKS = """
+    SELECT segment_no, token_no, code FROM base.peaks WHERE slot = ?
+    UNION ALL
+    SELECT segment_no, 0, 0::UINTEGER FROM base.segments
 """
-_CODE_COUNTS = """
-    SELECT code, count(*) AS n_tokens_active FROM base.postings WHERE slot = ?
+_FROM_CODE = f"SELECT token_no, code FROM {POSTINGS} WHERE slot = ? AND code >= ?"
+_STRONGEST = f"""
+    SELECT token_no, code FROM {POSTINGS} WHERE slot = ? ORDER BY code DESC, token_no LIMIT ?
+"""
+_CODE_COUNTS = f"""
+    SELECT code, count(*) AS n_tokens_active FROM {POSTINGS} WHERE slot = ?
     GROUP BY code ORDER BY code
 """
-_SAMPLE = """
-    SELECT token_no, code FROM base.postings
+_SAMPLE = f"""
+    SELECT token_no, code FROM {POSTINGS}
     WHERE slot = ? AND code BETWEEN ? AND ? ORDER BY hash(token_no), token_no LIMIT ?
 """
 
@@ -107,23 +112,26 @@ class FeatureRepository:
             SourceNotFoundError: if nothing of this source is stored.
             InvalidSpecError: if the source has no such feature.
         """
-        n_places = max(limit, 0) * _PLACES_A_CONTEXT
+        limit = max(limit, 0)
+        n_read, n_places = 0, limit + limit // 4
+        best: dict[str, Context] = {}
         with self._store.read() as cursor:
             found = self._get_source(cursor, source, feature)
             slot = found.first_slot + feature
+            places, is_all = _strongest(cursor, found.code_shift, slot)
             while True:
-                places = _strongest(cursor, found.code_shift, slot, n_places)
+                if n_places > len(places) and not is_all:
+                    wanted = [slot, n_places]
+                    places = _places(cursor, found.code_shift, _STRONGEST, wanted)
+                    is_all = len(places) < n_places
                 # often no two are of one run, or of equal text: the first are enough then
-                first = places.first(limit + limit // 4)
-                best = read_contexts(cursor, first)
-                contexts = fold_contexts(best, limit)
-                if len(contexts) < limit and len(first) < len(places):
-                    best = read_contexts(cursor, places)[: limit * _RUNS_A_CONTEXT]
-                    contexts = fold_contexts(best, limit)
-                is_all = len(places) < n_places or n_places >= _MAX_PLACES
-                if len(contexts) >= limit or is_all or len(best) >= limit * _RUNS_A_CONTEXT:
+                for context in read_contexts(cursor, places.between(n_read, n_places)):
+                    best.setdefault(context.run_key, context)
+                contexts = fold_contexts([*best.values()][: limit * _RUNS_A_CONTEXT], limit)
+                is_done = (is_all and n_places >= len(places)) or n_places >= _MAX_PLACES
+                if len(contexts) >= limit or is_done or len(best) >= limit * _RUNS_A_CONTEXT:
                     return contexts
-                n_places *= 4
+                n_read, n_places = n_places, n_places * 4
 
     def list_contexts_by_quantile(
         self, source: str, feature: int, n_bands: int = 5, per_band: int = 5
@@ -149,7 +157,11 @@ class FeatureRepository:
             found = self._get_source(cursor, source, feature)
             counts = _code_counts(cursor, found.first_slot + feature)
             for codes, n_active in reversed(_bands(*counts, max(n_bands, 1))):
-                wanted = [found.first_slot + feature, *codes.tolist(), per_band * _PLACES_A_CONTEXT]
+                wanted = [
+                    found.first_slot + feature,
+                    *codes.tolist(),
+                    per_band * _SAMPLED_A_CONTEXT,
+                ]
                 places = _places(cursor, found.code_shift, _SAMPLE, wanted)
                 contexts = fold_contexts(read_contexts(cursor, places), per_band)
                 low, high = to_values(codes, found.code_shift).tolist()
@@ -168,21 +180,8 @@ class FeatureRepository:
         """
         with self._store.read() as cursor:
             found = self._get_source(cursor, source, feature)
-            codes, counts = _code_counts(cursor, found.first_slot + feature)
-        if not len(codes):
-            return ()
-        shift = _BIN_BITS - found.code_shift
-        first = int(codes[0]) >> shift
-        heights = np.bincount((codes >> shift) - first, weights=counts)
-        edges = to_values(
-            np.arange(len(heights) + 1, dtype=np.uint32) + np.uint32(first), _BIN_BITS
-        )
-        return tuple(
-            HistogramBin(low, high, int(height))
-            for low, high, height in zip(
-                edges[:-1].tolist(), edges[1:].tolist(), heights, strict=True
-            )
-        )
+            slot = found.first_slot + feature
+            return read_histograms(cursor, [slot], found.code_shift)[slot]
 
     def _get_source(
         self, cursor: duckdb.DuckDBPyConnection, source: str, feature: int
@@ -191,12 +190,7 @@ class FeatureRepository:
         found = self._known.get(source) or get_source(cursor, source)
         if found.source_id == source:
             self._known[source] = found
-        if not 0 <= feature < found.d_sae:
-            raise InvalidSpecError(
-                "feature",
-                f"The source {source[:80]!r} has no feature {feature}.",
-                f"Its features are 0 to {found.d_sae - 1}." if found.d_sae else "It has no SAE.",
-            )
+        check_feature(found, feature)
         return found
 
 
@@ -206,16 +200,32 @@ def _places(cursor: duckdb.DuckDBPyConnection, shift: int, sql: str, values: lis
     return Places([token_no for token_no, _ in rows], to_values(code, shift).tolist())
 
 
-def _strongest(cursor: duckdb.DuckDBPyConnection, shift: int, slot: int, n_places: int) -> Places:
-    """Where the slot fires most, strongest first, then in the order of tokens."""
-    if n_places > N_TOP:
-        return _places(cursor, shift, _STRONGEST, [slot, n_places])
-    # so few are among those from the largest top code on, which are sorted faster here
-    least = max((code for (code,) in cursor.execute(_TOP_CODES, [slot]).fetchall()), default=0)
-    columns = cursor.execute(_FROM_CODE, [slot, least]).fetchnumpy()
-    token_no, code = columns["token_no"], columns["code"]
-    order = np.lexsort((token_no, -code.astype(np.int64)))[:n_places]
-    return Places(token_no[order].tolist(), to_values(code[order], shift).tolist())
+def _strongest(cursor: duckdb.DuckDBPyConnection, shift: int, slot: int) -> tuple[Places, bool]:
+    """Where the slot fires most, strongest first, then in the order of tokens.
+
+    Returns:
+        N_PEAKS places or more if there are as many, and whether they are all.
+    """
+    columns = cursor.execute(_PEAKS, [slot]).fetchnumpy()
+    is_peak = columns["code"] > 0
+    token_no, code = columns["token_no"][is_peak], columns["code"][is_peak]
+    segments = np.setdiff1d(columns["segment_no"], columns["segment_no"][is_peak])
+    # what is below this code is not among the first N_PEAKS
+    least = int(np.partition(code, -N_PEAKS)[-N_PEAKS]) if len(code) else 0
+    if len(segments):
+        sql = _FROM_CODE + (_in_segments(segments) if len(code) else "")
+        others = cursor.execute(sql, [slot, least]).fetchnumpy()
+        token_no = np.concatenate([token_no, others["token_no"]])
+        code = np.concatenate([code, others["code"]])
+    n_known = N_PEAKS if least else _MAX_KNOWN
+    order = np.lexsort((token_no, -code.astype(np.int64)))[:n_known]
+    places = Places(token_no[order].tolist(), to_values(code[order], shift).tolist())
+    return places, not least and len(code) <= n_known
+
+
+def _in_segments(numbers: npt.NDArray[np.int32]) -> str:
+    """A condition; numbers in the text let DuckDB pass over row groups of other segments."""
+    return f" AND segment_no IN ({', '.join(map(str, numbers.tolist()))})"
 
 
 def _code_counts(cursor: duckdb.DuckDBPyConnection, slot: int) -> tuple[CodeColumn, CountColumn]:

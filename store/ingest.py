@@ -7,7 +7,7 @@ runs, and again as a segment in the order of features.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 from functools import partial
 
 import duckdb
@@ -16,7 +16,9 @@ import pyarrow as pa
 
 from store.beginnings import insert_beginning
 from store.codes import to_codes
-from store.ordering import IndexColumn, Transposed, expand, transpose
+from store.exchange_records import Exchange
+from store.exchanges import insert_exchange
+from store.ordering import IndexColumn, Transposed, expand, pack, transpose, unpack
 from store.records import Activations, Run, SharedBeginning, TokenColumns
 from store.rows import PASSAGE_TOKENS, passages_table, runs_table, tokens_table
 from store.segments import (
@@ -28,6 +30,7 @@ from store.segments import (
     next_segment_no,
 )
 from store.sources import StoredSource
+from store.steering_records import RunIntervention
 from store.upkeep import beside
 
 _INSERTS = {
@@ -36,7 +39,6 @@ _INSERTS = {
     "incoming_passages": "INSERT INTO base.passages SELECT * FROM incoming_passages",
     "incoming_activations": "INSERT INTO base.activations SELECT * FROM incoming_activations",
 }
-_WORD = np.uint64(32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,8 @@ class CheckedRun:
     tokens: TokenColumns
     activations: Activations
     shared: SharedBeginning | None
+    interventions: Sequence[RunIntervention]
+    exchange: Exchange | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +109,25 @@ def insert_all(
     for run_no, item in zip(run_nos, runs, strict=True):
         if item.shared is not None:
             insert_beginning(cursor, source.source_no, run_no, item.tokens, item.shared)
+        _insert_interventions(cursor, run_no, item.interventions)
+        if item.exchange is not None:
+            insert_exchange(cursor, run_no, item.exchange)
     activations = [item.activations for item in runs]
     if any(len(item) for item in activations):
         numbers = Numbers(run_nos, passage_no, n_tokens)
         insert_activations(cursor, source, numbers, activations)
+
+
+def _insert_interventions(
+    cursor: duckdb.DuckDBPyConnection, run_no: int, items: Sequence[RunIntervention]
+) -> None:
+    names = ["run_no", *(item.name for item in fields(RunIntervention))]
+    if items:
+        cursor.executemany(
+            f"INSERT INTO base.run_interventions ({', '.join(names)})"
+            f" VALUES ({', '.join('?' * len(names))})",
+            [[run_no, *astuple(item)] for item in items],
+        )
 
 
 def next_passage_no(cursor: duckdb.DuckDBPyConnection) -> int:
@@ -148,11 +167,12 @@ def insert_activations(
         shift=source.code_shift,
     )
     segment_no = next_segment_no(cursor)
-    with beside(partial(insert_part, cursor, segment_no, postings)):
+    with beside(partial(insert_part, cursor, segment_no, postings, False)):
         # while DuckDB writes the one order, the other is made
         table = _by_run(by_feature, place_of_token, np.array(numbers.run_nos, np.int32))
-    insert_arrow(cursor, "incoming_activations", table, _INSERTS["incoming_activations"], ())
     insert_segment(cursor, Segment(segment_no, source.source_no, len(postings)))
+    del by_feature, postings  # memory counts: merging may work beside
+    insert_arrow(cursor, "incoming_activations", table, _INSERTS["incoming_activations"], ())
 
 
 def _by_feature(
@@ -179,10 +199,12 @@ def _by_run(
         run = np.zeros(len(code), np.int32)
         feature = expand(by_feature.starts)
     else:
-        packed = (position.astype(np.uint64) << _WORD) | code
+        packed = pack(position, code)
+        del position, code  # what follows is the most that a write holds in memory
         runs = transpose(by_feature.starts, places.run[by_feature.row], packed, len(run_nos))
+        del packed
         run, feature = expand(runs.starts), runs.row
-        position, code = (runs.payload >> _WORD).astype(np.int32), runs.payload.astype(np.uint32)
+        position, code = unpack(runs.payload)
     return pa.table(
         {
             "run_no": run_nos[run],

@@ -41,7 +41,11 @@ def _plain(value: object) -> object:
             raise TypeError("canonical JSON takes text keys only")
         return {key: _plain(item) for key, item in value.items()}
     if is_dataclass(value) and not isinstance(value, type):
-        return {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
+        return {
+            item.name: _plain(getattr(value, item.name))
+            for item in fields(value)
+            if not (item.metadata.get("keyed_if_set") and getattr(value, item.name) == item.default)
+        }
     raise TypeError(f"{type(value).__name__} has no canonical JSON")
 
 

@@ -17,7 +17,8 @@ import numpy as np
 
 from store.connection import Store
 from store.errors import StoreError
-from store.ordering import transpose
+from store.ordering import pack, transpose, unpack
+from store.posting_tables import POSTING_TABLES
 from store.segments import (
     Postings,
     Segment,
@@ -45,10 +46,16 @@ MAX_SEGMENT = 2**27
 MAX_PENDING = 3 * FAN_IN
 """Segments of one source and class above which writing waits for merging."""
 
-_WORD = np.uint64(32)
 _log = logging.getLogger(__name__)
 _PART_ROWS = 2**22
-"""Activations that a merge moves at once; it holds twice as many in memory, some 50 bytes each."""
+"""Activations that a merge moves at once; it holds twice as many in memory, some 30 bytes each."""
+_POSTINGS_OF = " UNION ALL ".join(
+    f"""
+    SELECT slot, token_no, code FROM base.{table}
+    WHERE segment_no IN (SELECT unnest($1::INTEGER[])) AND slot BETWEEN $2 AND $3
+    """
+    for table in POSTING_TABLES
+)
 
 Stretch = tuple[int, int]
 """Its first and its last slot."""
@@ -152,7 +159,7 @@ def _move(
     part: Postings,
 ) -> None:
     """Writes a part to the merged segment, and takes it out of the others."""
-    insert_part(cursor, merged_no, part)
+    insert_part(cursor, merged_no, part, is_merged=True)
     delete_part(cursor, segment_nos, *stretch)
     count_segments(cursor, [*segment_nos, merged_no])
 
@@ -180,21 +187,12 @@ def _read_part(store: Store, segment_nos: Sequence[int], stretch: Stretch, shift
     """The postings of a stretch of slots, ordered by slot, and as they lie within one."""
     first, last = stretch
     with store.read() as cursor:
-        table = cursor.sql(
-            """
-            SELECT slot, token_no, code FROM base.postings
-            WHERE segment_no IN (SELECT unnest(?::INTEGER[])) AND slot BETWEEN ? AND ?
-            """,
-            params=[list(segment_nos), first, last],
-        ).to_arrow_table()
+        values = [list(segment_nos), first, last]
+        table = cursor.sql(_POSTINGS_OF, params=values).to_arrow_table()
     slot, token_no, code = (column.to_numpy() for column in table.columns)
-    packed = (token_no.astype(np.uint64) << _WORD) | code
-    rows = np.arange(len(packed) + 1, dtype=np.int32)
-    ordered = transpose(rows, slot - np.int32(first), packed, last - first + 1)
-    return Postings(
-        first_slot=first,
-        starts=ordered.starts,
-        token_no=(ordered.payload >> _WORD).astype(np.int32),
-        code=ordered.payload.astype(np.uint32),
-        shift=shift,
-    )
+    row_starts = np.arange(len(slot) + 1, dtype=np.int32)
+    column, packed = slot - np.int32(first), pack(token_no, code)
+    del table, slot, token_no, code  # a merge works beside writes: memory counts
+    ordered = transpose(row_starts, column, packed, last - first + 1)
+    token_no, code = unpack(ordered.payload)
+    return Postings(first, ordered.starts, token_no, code, shift)

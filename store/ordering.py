@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
 
+_WORD = np.uint64(32)
+
 Payload = TypeVar("Payload", bound=np.generic)
 IndexColumn = npt.NDArray[np.int32]
 
@@ -58,3 +60,16 @@ def stable_order(key: IndexColumn, n_keys: int) -> IndexColumn:
 def expand(starts: IndexColumn) -> IndexColumn:
     """The column of every cell: 0 as often as column 0 has cells, then 1, ..."""
     return np.repeat(np.arange(len(starts) - 1, dtype=np.int32), np.diff(starts))
+
+
+def pack(high: IndexColumn, low: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint64]:
+    """Two columns as one, to be carried along together; high is not negative."""
+    packed = high.astype(np.uint64)
+    packed <<= _WORD
+    packed |= low
+    return packed
+
+
+def unpack(packed: npt.NDArray[np.uint64]) -> tuple[IndexColumn, npt.NDArray[np.uint32]]:
+    """The two columns again."""
+    return (packed >> _WORD).astype(np.int32), packed.astype(np.uint32)

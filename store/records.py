@@ -13,7 +13,9 @@ from datetime import datetime
 import numpy as np
 import numpy.typing as npt
 
+from store.exchange_records import Exchange
 from store.specs import Message
+from store.steering_records import RunIntervention
 
 IntColumn = npt.NDArray[np.int32]
 FloatColumn = npt.NDArray[np.float32]
@@ -144,12 +146,16 @@ class WholeRun:
         tokens: all positions, from 0.
         activations: ordered by position and feature; of the tokens after the shared ones.
         shared: beginning whose activations another run has.
+        interventions: what those of a steered run achieved.
+        exchange: how it was come to, where it ends an exchange with tools.
     """
 
     run: Run
     tokens: tuple[Token, ...] | TokenColumns
     activations: Activations
     shared: SharedBeginning | None = None
+    interventions: tuple[RunIntervention, ...] = ()
+    exchange: Exchange | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,10 @@ import duckdb
 import numpy as np
 
 from store.beginnings import list_needed
+from store.bins import BIN_BITS, BINNED_FROM, RECOUNT_BINS
 from store.connection import Store
+from store.exchanges import forget_exchanges
+from store.posting_tables import POSTING_TABLES, POSTINGS
 from store.rows import PASSAGE_TOKENS
 from store.segments import count_segments
 
@@ -20,23 +23,28 @@ _OF_RUNS = (
     "hits",
     "tool_calls",
     "outcomes",
+    "run_interventions",
     "tokens",
     "activations",
     "passages",
     "beginnings",
+    "exchanges",
+    "answers",
+    "captures",
+    "detector_scores",
     "runs",
 )
 _GONE = "SELECT run_no FROM base.runs WHERE run_key IN (SELECT unnest(?::VARCHAR[]))"
-_AFFECTED = """
-    SELECT segment_no, slot FROM base.postings
+_AFFECTED = f"""
+    SELECT segment_no, slot FROM {POSTINGS}
     WHERE token_no // ? IN (SELECT unnest(?::INTEGER[])) GROUP BY ALL
 """
-_RECOUNT = """
+_RECOUNT = f"""
     INSERT INTO base.tallies
-    SELECT segment_no, slot, count(*), sum(value::DOUBLE), max(value), 0
+    SELECT segment_no, slot, count(*), sum(value::DOUBLE), max(value)
     FROM (
         SELECT p.segment_no, p.slot, base.decode(p.code::BIGINT << c.code_shift) AS value
-        FROM base.postings AS p
+        FROM {POSTINGS} AS p
         JOIN affected USING (segment_no, slot)
         JOIN base.segments AS s ON s.segment_no = p.segment_no
         JOIN base.sources AS c USING (source_no)
@@ -65,6 +73,7 @@ def delete_runs(store: Store, run_keys: Sequence[str]) -> int:
             run_nos = [number for number in run_nos if number not in needed]
         if run_nos:
             _delete_postings(cursor, run_nos)
+            forget_exchanges(cursor, run_nos)
             for table in _OF_RUNS:
                 cursor.execute(
                     f"DELETE FROM base.{table} WHERE run_no IN (SELECT unnest(?::INTEGER[]))",
@@ -82,13 +91,15 @@ def _delete_postings(cursor: duckdb.DuckDBPyConnection, run_nos: Sequence[int]) 
     passages = [passage_no for (passage_no,) in rows]
     affected = cursor.sql(_AFFECTED, params=[PASSAGE_TOKENS, passages]).to_arrow_table()
     cursor.register("affected", affected)
-    cursor.execute(
-        "DELETE FROM base.postings WHERE token_no // ? IN (SELECT unnest(?::INTEGER[]))",
-        [PASSAGE_TOKENS, passages],
-    )
-    cursor.execute(
-        "DELETE FROM base.tallies WHERE (segment_no, slot) IN (FROM affected)",
-    )
+    for table in POSTING_TABLES:
+        cursor.execute(
+            f"DELETE FROM base.{table} WHERE token_no // ? IN (SELECT unnest(?::INTEGER[]))",
+            [PASSAGE_TOKENS, passages],
+        )
+    for table in ("tallies", "bins", "peaks"):
+        # peaks come again when the segment is merged; until then the postings are read
+        cursor.execute(f"DELETE FROM base.{table} WHERE (segment_no, slot) IN (FROM affected)")
     cursor.execute(_RECOUNT)
+    cursor.execute(RECOUNT_BINS, {"bin_bits": BIN_BITS, "least": BINNED_FROM})
     cursor.unregister("affected")
     count_segments(cursor, np.unique(affected.column("segment_no").to_numpy()).tolist())

@@ -7,10 +7,11 @@ not whole and consistent is refused before anything is written.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +20,7 @@ from store.codes import to_values
 from store.errors import InvalidSpecError
 from store.ordering import stable_order
 from store.records import Activations, IntColumn, Run, Token, TokenColumns
-from store.specs import Message, SourceSpec
+from store.specs import Message, SourceSpec, ToolRequest
 
 PASSAGE_TOKENS = 64
 """Tokens of a passage; part of the layout."""
@@ -164,17 +165,29 @@ def to_run(row: Sequence[object], hits: int) -> Run:
     """A Run from its columns in the order of RUN_COLUMNS, and the count of its hits."""
     values = dict(zip(RUN_COLUMNS, row, strict=True))
     values["hits"] = hits
-    values["messages"] = tuple(
-        Message(item["role"], item["content"]) for item in json.loads(str(values["messages"]))
-    )
+    values["messages"] = tuple(to_message(item) for item in json.loads(str(values["messages"])))
     values["created_at"] = from_utc(values["created_at"])
     return Run(**values)  # type: ignore[arg-type]  # the columns have the fields' types
 
 
 def messages_json(messages: Sequence[Message]) -> str:
-    """A chat as JSON text: a list of role and content."""
-    plain = [{"role": item.role, "content": item.content} for item in messages]
+    """A chat as JSON text: a list of role and content, and of the calls that a message makes."""
+    plain = [
+        {"role": item.role, "content": item.content}
+        | ({"tool_calls": [asdict(call) for call in item.tool_calls]} if item.tool_calls else {})
+        for item in messages
+    ]
     return json.dumps(plain, ensure_ascii=False)
+
+
+def to_message(item: Mapping[str, Any]) -> Message:
+    """A message from what `messages_json` made of it."""
+    calls = item.get("tool_calls", ())
+    return Message(
+        item["role"],
+        item["content"],
+        tuple(ToolRequest(call["name"], call["arguments"]) for call in calls),
+    )
 
 
 def to_utc(moment: datetime) -> datetime:

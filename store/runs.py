@@ -31,6 +31,7 @@ from store.records import (
 from store.rows import TOKEN_COLUMNS, check_run, to_run, to_token_columns, to_utc
 from store.sources import ensure_source
 from store.specs import SourceSpec, is_storable
+from store.steering_records import RunIntervention
 
 MAX_AT_ONCE = 2**23
 """Most activations that are written in one transaction, unless one run has more."""
@@ -70,6 +71,7 @@ class RunRepository:
         tokens: tuple[Token, ...],
         activations: Activations,
         shared: SharedBeginning | None = None,
+        interventions: tuple[RunIntervention, ...] = (),
     ) -> bool:
         """Writes a run whole, in one transaction; False if a run with its key was there already.
 
@@ -79,12 +81,14 @@ class RunRepository:
             tokens: all positions, from 0.
             activations: ordered by position and feature; of the tokens after the shared ones.
             shared: beginning whose activations another stored run has.
+            interventions: what those of a steered run achieved.
 
         Raises:
             InvalidSpecError: if the parts do not fit each other, or a text is not valid Unicode.
             RunNotFoundError: if the run that it begins with is not stored.
         """
-        return self.insert_runs(source, [WholeRun(run, tokens, activations, shared)]) == 1
+        whole = WholeRun(run, tokens, activations, shared, interventions)
+        return self.insert_runs(source, [whole]) == 1
 
     def insert_runs(self, source: SourceSpec, runs: Sequence[WholeRun]) -> int:
         """Writes runs of one source, each whole; returns how many were not there already.
@@ -147,6 +151,16 @@ class RunRepository:
             return False
         with self._store.read() as cursor:
             return _run_no(cursor, run_key) is not None
+
+    def find_responses(self, run_keys: Sequence[str]) -> dict[str, str]:
+        """What was generated, of those of the runs that are stored."""
+        with self._store.read() as cursor:
+            rows = cursor.execute(
+                "SELECT run_key, response FROM base.runs"
+                " WHERE run_key IN (SELECT unnest(?::VARCHAR[]))",
+                [list(run_keys)],
+            ).fetchall()
+        return dict(rows)
 
     def insert_hit(self, run_key: str, hit_by: str) -> None:
         """Notes that the stored run was returned instead of being computed.
@@ -244,7 +258,9 @@ def _checked(source: SourceSpec, item: WholeRun) -> CheckedRun:
         own = item.activations.position
         first = int(own[0]) if len(own) else None
         check_beginning(columns, item.shared.n_tokens, first)
-    return CheckedRun(run, columns, item.activations, item.shared)
+    return CheckedRun(
+        run, columns, item.activations, item.shared, item.interventions, item.exchange
+    )
 
 
 def _batches(runs: Sequence[WholeRun]) -> Iterator[Sequence[WholeRun]]:

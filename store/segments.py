@@ -1,8 +1,10 @@
 """Segments: activations in the order of their features, written in parts.
 
 Invariant: every stored activation of a run's own tokens is in exactly one segment, and the tallies
-of a segment are the counts, sums and maxima of its postings. A segment is written and taken away
-inside the transaction of the caller.
+of a segment are the counts, sums and maxima of its postings, and its bins how those spread. The
+peaks of a slot in a segment are its strongest postings there, or absent: then the postings are few,
+or runs were taken out of them. A segment is written and taken away inside the transaction of the
+caller.
 """
 
 from __future__ import annotations
@@ -15,26 +17,32 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from store.bins import INSERT_BINS, bins_table
 from store.codes import CodeColumn, to_values
 from store.ordering import IndexColumn, expand
+from store.posting_tables import POSTING_TABLES
 
 _BATCH_ROWS = 4 * 122_880
 """Rows of an Arrow batch: DuckDB reads batches in parallel, and writes row groups of 122,880."""
 
 _INSERT_POSTINGS = """
-    INSERT INTO base.postings
+    INSERT INTO base.{}
     SELECT ?::INTEGER, slot, token_no, code FROM incoming_postings
 """
 _INSERT_TALLIES = """
     INSERT INTO base.tallies
-    SELECT ?::INTEGER, slot, n_tokens_active, total, max_value, top_code FROM incoming_tallies
+    SELECT ?::INTEGER, slot, n_tokens_active, total, max_value FROM incoming_tallies
+"""
+_INSERT_PEAKS = """
+    INSERT INTO base.peaks
+    SELECT ?::INTEGER, slot, token_no, code FROM incoming_peaks
 """
 
-N_TOP = 64
-"""How many postings of a slot have its top_code or more, at least."""
+N_PEAKS = 64
+"""How many postings of a slot in a segment are kept as its peaks."""
 
-_TOP_FROM = 2048
-"""Postings of a slot in a segment from which its top_code is kept: fewer are read at once."""
+_PEAKS_FROM = 2048
+"""Postings of a slot in a segment from which its peaks are kept: fewer are read at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +96,24 @@ def insert_segment(cursor: duckdb.DuckDBPyConnection, segment: Segment) -> None:
     )
 
 
-def insert_part(cursor: duckdb.DuckDBPyConnection, segment_no: int, part: Postings) -> None:
-    """Writes postings and tallies of a stretch of slots; parts come in order of slots."""
+def insert_part(
+    cursor: duckdb.DuckDBPyConnection, segment_no: int, part: Postings, is_merged: bool
+) -> None:
+    """Writes all that is kept of a stretch of slots; parts come in order of slots."""
     if not len(part):
         return
-    slot = expand(part.starts) + np.int32(part.first_slot)
+    into_table = _INSERT_POSTINGS.format(POSTING_TABLES[0 if is_merged else 1])
+    slot = expand(part.starts)
+    slot += np.int32(part.first_slot)
     postings = pa.table({"slot": slot, "token_no": part.token_no, "code": part.code})
-    insert_arrow(cursor, "incoming_postings", postings, _INSERT_POSTINGS, [segment_no])
+    insert_arrow(cursor, "incoming_postings", postings, into_table, [segment_no])
     insert_arrow(cursor, "incoming_tallies", _tallies_table(part), _INSERT_TALLIES, [segment_no])
+    bins = bins_table(part.starts, part.code, part.shift, part.first_slot)
+    if bins is not None:
+        insert_arrow(cursor, "incoming_bins", bins, INSERT_BINS, [segment_no])
+    peaks = _peaks_table(part)
+    if len(peaks):
+        insert_arrow(cursor, "incoming_peaks", peaks, _INSERT_PEAKS, [segment_no])
 
 
 def insert_arrow(
@@ -114,7 +132,7 @@ def delete_part(
     cursor: duckdb.DuckDBPyConnection, segment_nos: Sequence[int], first: int, last: int
 ) -> None:
     """Takes the slots first to last out of segments; count_segments is to follow."""
-    for table in ("postings", "tallies"):
+    for table in (*POSTING_TABLES, "tallies", "bins", "peaks"):
         cursor.execute(
             f"DELETE FROM base.{table} WHERE segment_no IN (SELECT unnest(?::INTEGER[]))"
             " AND slot BETWEEN ? AND ?",
@@ -149,15 +167,30 @@ def _tallies_table(part: Postings) -> pa.Table:
                 to_values(part.code, part.shift), first, dtype=np.float64
             ).astype(np.float32),
             "max_value": to_values(np.maximum.reduceat(part.code, first), part.shift),
-            "top_code": _top_codes(part, present),
         }
     )
 
 
-def _top_codes(part: Postings, present: npt.NDArray[np.intp]) -> CodeColumn:
-    """Of each of these slots the N_TOP-th largest code, or 0 where it has few postings."""
-    top = np.zeros(len(present), np.uint32)
-    for index in np.flatnonzero(np.diff(part.starts)[present] >= _TOP_FROM).tolist():
-        start, stop = part.starts[present[index] : present[index] + 2]
-        top[index] = np.partition(part.code[start:stop], -N_TOP)[-N_TOP]
-    return top
+def _peaks_table(part: Postings) -> pa.Table:
+    """Of each slot with many postings the N_PEAKS strongest, of equal ones the first tokens."""
+    rows = [
+        start + _strongest(part.code[start:stop], part.token_no[start:stop])
+        for start, stop in (
+            part.starts[slot : slot + 2].tolist()
+            for slot in np.flatnonzero(np.diff(part.starts) >= _PEAKS_FROM).tolist()
+        )
+    ]
+    row = np.concatenate([np.zeros(0, np.intp), *rows])
+    slot = np.searchsorted(part.starts, row, side="right") - 1 + part.first_slot
+    return pa.table(
+        {"slot": slot.astype(np.int32), "token_no": part.token_no[row], "code": part.code[row]}
+    )
+
+
+def _strongest(code: CodeColumn, token_no: IndexColumn) -> npt.NDArray[np.intp]:
+    """Indices of the N_PEAKS largest codes, falling; of equal ones, those of the first tokens."""
+    least = np.partition(code, -N_PEAKS)[-N_PEAKS]
+    reaching = np.flatnonzero(code >= least)
+    order = np.lexsort((token_no[reaching], -code[reaching].astype(np.int64)))
+    strongest: npt.NDArray[np.intp] = reaching[order[:N_PEAKS]]
+    return strongest

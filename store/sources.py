@@ -50,6 +50,20 @@ def get_source(cursor: duckdb.DuckDBPyConnection, source: str) -> StoredSource:
     raise SourceNotFoundError(source)
 
 
+def check_feature(source: StoredSource, feature: int) -> None:
+    """Refuses a feature that the source's SAE does not have.
+
+    Raises:
+        InvalidSpecError: says which ones it has.
+    """
+    if not 0 <= feature < source.d_sae:
+        raise InvalidSpecError(
+            "feature",
+            f"The source {source.source_id[:80]!r} has no feature {feature}.",
+            f"Its features are 0 to {source.d_sae - 1}." if source.d_sae else "It has no SAE.",
+        )
+
+
 def ensure_source(
     cursor: duckdb.DuckDBPyConnection, source: SourceSpec, made_at: datetime
 ) -> StoredSource:

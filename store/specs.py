@@ -7,10 +7,16 @@ specs always give one canonical JSON and one run key (see keys.py). Nothing here
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from store.coercion import set_field, to_real, to_whole
 from store.errors import InvalidSpecError
+from store.interventions import Condition as Condition
+from store.interventions import Intervention as Intervention
+from store.interventions import SteeringSpec as SteeringSpec
+from store.interventions import parse_interventions as parse_interventions
 
 Role = Literal["system", "user", "assistant", "tool"]
 RunKind = Literal["generation", "text"]
@@ -18,44 +24,13 @@ ROLES: tuple[str, ...] = get_args(Role)
 MAX_TEXT_CHARS = 1_000_000
 """Longest text of all messages of one run, in characters; a longer one is refused unseen."""
 MAX_NEW_TOKENS = 32_768
+KEYED_IF_SET: Mapping[str, bool] = {"keyed_if_set": True}
+"""Of a field that came later: where it has its default, keys are those of specs without it."""
 
 
 def is_storable(text: str) -> bool:
     """Whether a text has UTF-8: a lone surrogate (from a link's bad bytes) has none."""
     return not any("\ud800" <= character <= "\udfff" for character in text)
-
-
-def _set(instance: object, name: str, value: object) -> None:
-    object.__setattr__(instance, name, value)
-
-
-def _whole(field_name: str, value: object, low: int, high: int) -> int:
-    """Coerces to int; `True`, text, fractions, NaN and values outside [low, high] are refused."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value % 1 != 0:
-        raise _refused(field_name, "a whole number", value, low, high)
-    if not low <= value <= high:
-        raise _refused(field_name, f"between {low} and {high}", value, low, high)
-    return int(value)
-
-
-def _real(field_name: str, value: object, low: float, high: float) -> float:
-    """Coerces to a finite float in [low, high]; minus zero becomes zero."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise _refused(field_name, "a number", value, low, high)
-    # NaN is between nothing
-    if not low <= value <= high:
-        raise _refused(field_name, f"between {low:g} and {high:g}", value, low, high)
-    return float(value) + 0.0
-
-
-def _refused(
-    field_name: str, wanted: str, value: object, low: float, high: float
-) -> InvalidSpecError:
-    return InvalidSpecError(
-        field_name,
-        f"{field_name} must be {wanted}, not {str(value)[:40]}.",
-        f"Choose a value between {low:g} and {high:g}.",
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,13 +98,42 @@ class SourceSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolRequest:
+    """A call of a tool that an assistant's message makes; `arguments` is a JSON object as text."""
+
+    name: str
+    arguments: str
+
+    def __post_init__(self) -> None:
+        if not is_storable(self.name) or not is_storable(self.arguments):
+            raise InvalidSpecError("messages", "A call of a tool is not valid Unicode text.")
+        try:
+            is_object = isinstance(json.loads(self.arguments), dict)
+        except ValueError:
+            is_object = False
+        if not is_object:
+            raise InvalidSpecError(
+                "messages", "The arguments of a tool's call are a JSON object.", 'Write {"a": 1}.'
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
-    """One message of a chat. `content` is plain text."""
+    """One message of a chat.
+
+    Attributes:
+        content: plain text; of a tool's message, what the tool returned.
+        tool_calls: of an assistant's message; tools' messages with their results follow in order.
+    """
 
     role: Role
     content: str
+    tool_calls: tuple[ToolRequest, ...] = field(default=(), metadata=KEYED_IF_SET)
 
     def __post_init__(self) -> None:
+        set_field(self, "tool_calls", tuple(self.tool_calls))
+        if self.tool_calls and self.role != "assistant":
+            raise InvalidSpecError("messages", "Only messages of the assistant call tools.")
         if self.role not in ROLES:
             raise InvalidSpecError(
                 "messages",
@@ -168,14 +172,14 @@ class SamplingSpec:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        n_most = _whole("max_new_tokens", self.max_new_tokens, 1, MAX_NEW_TOKENS)
-        _set(self, "max_new_tokens", n_most)
-        _set(self, "temperature", _real("temperature", self.temperature, 0.0, 10.0))
-        _set(self, "top_p", _real("top_p", self.top_p, 0.0, 1.0))
+        n_most = to_whole("max_new_tokens", self.max_new_tokens, 1, MAX_NEW_TOKENS)
+        set_field(self, "max_new_tokens", n_most)
+        set_field(self, "temperature", to_real("temperature", self.temperature, 0.0, 10.0))
+        set_field(self, "top_p", to_real("top_p", self.top_p, 0.0, 1.0))
         if self.top_p == 0.0:
             raise InvalidSpecError("top_p", "top_p must be above 0.", "Use 1 to keep every token.")
-        _set(self, "top_k", _whole("top_k", self.top_k, 0, 10_000_000))
-        _set(self, "seed", _whole("seed", self.seed, 0, 2**63 - 1))
+        set_field(self, "top_k", to_whole("top_k", self.top_k, 0, 10_000_000))
+        set_field(self, "seed", to_whole("seed", self.seed, 0, 2**63 - 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,37 +200,6 @@ class ToolSpec:
                 "parameters": json.loads(self.parameters),
             },
         }
-
-
-@dataclass(frozen=True, slots=True)
-class Intervention:
-    """One change to the residual stream while a run is generated.
-
-    Attributes:
-        kind: add, clamp, ablate, scale, erase.
-        feature: index of an SAE feature, or None where a vector is used.
-        vector_id: id of a stored vector, or None.
-        strength: finite; its meaning depends on `unit`.
-        unit: raw, norm (times the mean residual norm), max (times the feature's maximum).
-        positions: all, generated, last_prompt, or `start:end` of the whole sequence.
-    """
-
-    kind: str
-    strength: float
-    feature: int | None = None
-    vector_id: str | None = None
-    unit: str = "raw"
-    positions: str = "all"
-
-    def __post_init__(self) -> None:
-        _set(self, "strength", _real("strength", self.strength, -1e6, 1e6))
-
-
-@dataclass(frozen=True, slots=True)
-class SteeringSpec:
-    """The interventions of a run, in the order in which they apply; empty is unsteered."""
-
-    interventions: tuple[Intervention, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,8 +224,8 @@ class RunSpec:
     steering: SteeringSpec = field(default_factory=SteeringSpec)
 
     def __post_init__(self) -> None:
-        _set(self, "messages", tuple(self.messages))
-        _set(self, "tools", tuple(self.tools))
+        set_field(self, "messages", tuple(self.messages))
+        set_field(self, "tools", tuple(self.tools))
         check_messages(self.messages, self.kind)
 
 
@@ -265,7 +238,9 @@ def check_messages(messages: tuple[Message, ...], kind: RunKind) -> None:
     """
     if not messages or not messages[-1].content.strip():
         raise InvalidSpecError("messages", "The prompt is empty.", "Type a question first.")
+    calls = [call for message in messages for call in message.tool_calls]
     n_chars = sum(len(message.content) for message in messages)
+    n_chars += sum(len(call.name) + len(call.arguments) for call in calls)
     if n_chars > MAX_TEXT_CHARS:
         raise InvalidSpecError(
             "messages",

@@ -16,6 +16,7 @@ import pytest
 from store.connection import Store
 from store.errors import StoreError, StoreLockedError, StoreUnusableError
 from store.migrations import versions
+from store.posting_tables import POSTINGS
 from store.runs import RunRepository
 
 ROOT = Path(__file__).parents[2]
@@ -112,19 +113,19 @@ def _check_segments(path: Path) -> int:
     try:
         with store.read() as cursor:
             [(n_runs, *counts)] = cursor.execute(
-                """
+                f"""
                 SELECT (SELECT count(*) FROM runs), (SELECT count(*) FROM base.activations),
-                       (SELECT count(*) FROM base.postings),
+                       (SELECT count(*) FROM {POSTINGS}),
                        (SELECT coalesce(sum(n_tokens_active), 0) FROM base.tallies),
                        (SELECT coalesce(sum(n_activations), 0) FROM base.segments)
                 """
             ).fetchall()
             sums = [
                 cursor.execute(
-                    f"SELECT {column}, count(*), sum(code), max(code) FROM base.{table}"
+                    f"SELECT {column}, count(*), sum(code), max(code) FROM {rows}"
                     f" GROUP BY {column} ORDER BY {column}"
                 ).fetchall()
-                for table, column in (("activations", "feature"), ("postings", "slot"))
+                for rows, column in (("base.activations", "feature"), (POSTINGS, "slot"))
             ]
         assert counts == [n_runs * 8000] * 4
         assert sums[0] == sums[1]

@@ -9,6 +9,7 @@ import pytest
 from store.changes import count_changes
 from store.connection import Store
 from store.errors import InvalidSpecError, SourceNotFoundError, StateNotFoundError
+from store.labels import LabelRepository
 from store.link_states import LinkStateRepository
 from store.records import Changes
 from store.runs import RunRepository
@@ -48,10 +49,10 @@ def test_changes_since_a_moment_are_counted_for_a_source_and_a_feature(
     assert count_changes(store, datetime(2000, 1, 1, tzinfo=UTC)) == Changes(0, 0, 0)
     run = make_run()
     runs.insert_run(SOURCE, run, make_tokens(), make_activations())
+    LabelRepository(store).insert_label("demo", 7, "x", author="ann")
     with store.write() as cursor:
         cursor.execute(
-            "INSERT INTO base.labels VALUES (1, 7, 'x', 'human', NULL, 'ann', ?, true)",
-            [run.created_at.replace(tzinfo=None)],
+            "UPDATE base.labels SET created_at = ?", [run.created_at.replace(tzinfo=None)]
         )
         cursor.execute(
             "INSERT INTO base.outcomes VALUES (1, 'wrong', 'm', NULL, 'j', 1, 'ann', ?)",

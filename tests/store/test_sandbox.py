@@ -174,7 +174,7 @@ def test_a_query_sees_no_variable_of_the_program(store: Store) -> None:
 def test_an_unknown_table_is_answered_with_the_names_of_the_views(store: Store) -> None:
     hint = _refused(store, "SELECT * FROM rnus").hint
     assert 'Did you mean "runs"?' in hint
-    assert "activations, detectors" in hint
+    assert "The views are activations, answers" in hint
 
 
 @pytest.mark.parametrize("sql", ["SELECT $1", "SELECT ?", "SELECT * FROM runs WHERE kind = $kind"])

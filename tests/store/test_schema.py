@@ -18,13 +18,35 @@ PROMISED = {
     "tokens": "run_key position token_id text role is_generated is_special logprob rank entropy"
     " n_active",
     "activations": "run_key source_id position feature value",
-    "features": "source_id feature n_tokens_active density max_value mean_value label",
-    "labels": "source_id feature text origin score author created_at is_current",
+    "features": "source_id feature n_tokens_active density max_value mean_value label"
+    " label_origin label_score",
+    "labels": "source_id feature text origin score author created_at is_current label_id status"
+    " replaces evidence ended_at ended_by",
+    "feature_lists": "list_id name note created_by created_at updated_at n_features",
+    "feature_list_items": "list_id list_name source_id feature note added_by added_at",
     "vectors": "vector_id name model_id layer method n_pairs norm reliability created_by"
+    " created_at model_revision site d_model source_id concept residual_norm content",
+    "run_interventions": "run_key number kind feature vector_id layer positions unit strength"
+    " raw_strength measure requested achieved_before achieved_after n_positions",
+    "residual_norms": "source_id layer mean_norm mean_std n_tokens texts measured_at",
+    "sweeps": "sweep_id name task source_id source_name n_cells spec summary created_by created_at"
+    " finished_at",
+    "sweep_cells": "sweep_id number arm role split kind feature vector_id strength unit layer"
+    " is_gated n success success_low success_high coherence coherence_low coherence_high"
+    " side_effect side_effect_low side_effect_high steering prefix results cell_key compute_s"
     " created_at",
-    "tool_calls": "run_key step tool arguments result status",
+    "tool_calls": "run_key step tool arguments result status detail call_run_key elapsed_s",
+    "exchanges": "run_key first_run_key n_rounds",
     "outcomes": "run_key outcome method evidence judge confidence created_by created_at",
-    "detectors": "detector_id name source_id kind features metrics split_hash created_at",
+    "verdicts": "run_key outcome method meaning n_judgements is_contested",
+    "question_sets": "set_id name title origin world_seed n_questions created_by created_at",
+    "questions": "set_id question_no question gold aliases group_name tools needs_tool slice kind"
+    " topic template",
+    "answers": "set_id question_no tools run_key created_at",
+    "detectors": "detector_id name source_id kind features metrics split_hash created_at method"
+    " site note is_chosen evaluation_id set_name created_by retired_by retired_at",
+    "detector_results": "detector_id slice n_positive n_negative verdict metric value low high",
+    "detector_scores": "detector_id run_key score probability part scored_at",
     "saved_queries": "query_id title sql created_by created_at",
     "hits": "run_key hit_by hit_at",
     "failures": "run_key source_name prompt error_type message hint created_by created_at",

@@ -18,12 +18,12 @@ from store.activations import ActivationRepository
 from store.codes import code_shift, to_codes, to_values
 from store.connection import Store
 from store.features import FeatureRepository
-from store.merging import MAX_SMALL, choose, merge, merge_all
-from store.ordering import expand, stable_order, transpose
+from store.merging import MAX_SMALL, merge, merge_all
+from store.posting_tables import POSTINGS
 from store.records import Activations, FloatColumn, WholeRun
 from store.removal import delete_runs
 from store.runs import RunRepository
-from store.segments import Segment, list_segments
+from store.segments import list_segments
 from store.specs import ModelSpec, SourceSpec
 from tests.store.samples import D_SAE, SOURCE, make_run, make_tokens
 
@@ -79,7 +79,8 @@ class Naive:
             ).fetchall()
             [(postings, tallies, counted)] = cursor.execute(
                 """
-                SELECT (SELECT count(*) FROM base.postings),
+                SELECT (SELECT count(*) FROM base.postings)
+                           + (SELECT count(*) FROM base.fresh_postings),
                        (SELECT coalesce(sum(n_tokens_active), 0) FROM base.tallies),
                        (SELECT coalesce(sum(n_activations), 0) FROM base.segments)
                 """
@@ -87,6 +88,7 @@ class Naive:
         rows = [row for item, source in self.runs.values() for row in _rows(item, source)]
         assert sorted(seen) == sorted(rows)
         assert postings == tallies == counted == len(rows)
+        self._check_bins(store)
         for item, source in self.runs.values():
             found = activations.get_run_activations(item.run.run_key)
             np.testing.assert_array_equal(found.position, item.activations.position)
@@ -95,6 +97,27 @@ class Naive:
         for name in {source.name for _, source in self.runs.values()}:
             for feature in range(SMALL.d_sae):
                 self._check_feature(features, name, feature)
+
+    def _check_bins(self, store: Store) -> None:
+        """Bins are those of the postings, of every slot that has enough in a segment."""
+        with store.read() as cursor:
+            kept, due = (
+                cursor.execute(sql).fetchall()
+                for sql in (
+                    "SELECT segment_no, slot, bin, n_tokens_active FROM base.bins ORDER BY ALL",
+                    f"""
+                    SELECT p.segment_no, slot, (code >> (21 - code_shift))::SMALLINT AS bin,
+                           count(*)
+                    FROM {POSTINGS} AS p
+                    JOIN base.segments AS s ON s.segment_no = p.segment_no
+                    JOIN base.sources USING (source_no)
+                    WHERE (p.segment_no, slot) IN (
+                        SELECT (segment_no, slot) FROM base.tallies WHERE n_tokens_active >= 6)
+                    GROUP BY ALL ORDER BY ALL
+                    """,
+                )
+            )
+        assert kept == due
 
     def _check_feature(self, features: FeatureRepository, name: str, feature: int) -> None:
         mine = [pair for pair in self.runs.values() if pair[1].name == name]
@@ -141,10 +164,14 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("store.merging._PART_ROWS", 50)
     monkeypatch.setattr("store.merging.FAN_IN", 2)
     monkeypatch.setattr("store.merging.MAX_SMALL", 2)
-    # top codes bound what is read for the six places that three contexts are made of at first
-    monkeypatch.setattr("store.segments.N_TOP", 6)
-    monkeypatch.setattr("store.segments._TOP_FROM", 6)
-    monkeypatch.setattr("store.features.N_TOP", 6)
+    # peaks that three contexts are made of at first, and more than they hold for the next look
+    monkeypatch.setattr("store.segments.N_PEAKS", 6)
+    monkeypatch.setattr("store.segments._PEAKS_FROM", 8)
+    monkeypatch.setattr("store.features.N_PEAKS", 6)
+    monkeypatch.setattr("store.features._MAX_KNOWN", 9)
+    # and bins are kept of slots that have as few
+    monkeypatch.setattr("store.bins.BINNED_FROM", 6)
+    monkeypatch.setattr("store.removal.BINNED_FROM", 6)
     monkeypatch.setattr("store.runs.request_merging", lambda _store: None)
 
 
@@ -254,74 +281,66 @@ def test_removed_runs_leave_no_trace_and_their_keys_can_come_again(
     runs.insert_hit(items[0].run.run_key, "ada")
     assert delete_runs(store, [item.run.run_key for item in items]) == 3
     with store.read() as cursor:
-        for table in ("runs", "tokens", "passages", "hits", "activations", "postings", "tallies"):
+        tables = "runs tokens passages hits activations postings fresh_postings tallies peaks"
+        for table in tables.split():
             assert cursor.execute(f"SELECT count(*) FROM base.{table}").fetchall() == [(0,)]
     assert runs.insert_runs(SMALL, items) == 3
 
 
-def test_what_to_merge_is_of_one_source_and_class() -> None:
-    sizes = [2**20 - 1, 2**20, 2**22, 2**26, 2**20 - 1]
-    mixed = [Segment(number, number % 2, size) for number, size in enumerate(sizes * 8)]
-    chosen = choose(mixed)
-    assert len({segment.source_no for segment in chosen}) == 1
-    assert all(segment.n_activations < 2**20 for segment in chosen)
-    eight = [Segment(number, 1, 6_400_000) for number in range(8)]
-    assert choose(eight) == tuple(eight)
-    assert choose(eight[:7]) == ()
-    assert choose([Segment(number, 1, 51_000_000) for number in range(8)]) == ()
-
-
-def test_segments_stay_few_however_much_is_stored() -> None:
-    segments: list[Segment] = []
-    for number in range(1000):
-        segments.append(Segment(number, 1, 6_400_000))
-        while chosen := choose(segments):
-            total = sum(segment.n_activations for segment in chosen)
-            kept = [segment for segment in segments if segment not in chosen]
-            segments = [*kept, Segment(10_000 + number, 1, total)]
-    assert sum(segment.n_activations for segment in segments) == 6_400_000_000
-    assert len(segments) <= 6_400 // 51 + 16
-
-
-@given(st.lists(st.integers(0, 9), max_size=60))
-def test_sorting_by_small_integers_is_sorting_and_stable(keys: list[int]) -> None:
-    column = np.array(keys, np.int32)
-    np.testing.assert_array_equal(stable_order(column, 10), np.argsort(column, kind="stable"))
-    starts = np.arange(len(keys) + 1, dtype=np.int32)
-    cells = transpose(starts, column, column * 7, 10)
-    np.testing.assert_array_equal(expand(cells.starts), np.sort(column))
-    np.testing.assert_array_equal(cells.payload, np.sort(column) * 7)
-
-
-def test_a_top_code_is_one_that_enough_postings_of_the_segment_reach(
+def test_peaks_are_the_strongest_postings_of_a_slot_that_has_many_in_the_segment(
     store: Store, runs: RunRepository, impatient: None
 ) -> None:
-    runs.insert_runs(SMALL, [_whole(index, SMALL, 200) for index in range(4)])
+    def check() -> int:
+        with store.read() as cursor:
+            postings = cursor.execute(
+                f"SELECT segment_no, slot, code, token_no FROM {POSTINGS}"
+            ).fetchall()
+            peaks = cursor.execute(
+                "SELECT segment_no, slot, code, token_no FROM base.peaks"
+            ).fetchall()
+        places: dict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)
+        for segment_no, slot, code, token_no in postings:
+            places[segment_no, slot].append((-code, token_no))
+        expected = [
+            (*key, -negated, token_no)
+            for key, found in places.items()
+            if len(found) >= 8
+            for negated, token_no in sorted(found)[:6]
+        ]
+        assert sorted(peaks) == sorted(expected)
+        return len(peaks)
+
+    for first in (0, 4, 8):
+        runs.insert_runs(SMALL, [_whole(first + index, SMALL, 60) for index in range(3)])
+    assert check()
     with store.read() as cursor:
-        rows = cursor.execute(
-            """
-            SELECT n_tokens_active, top_code, count(*) FILTER (code >= top_code),
-                   count(*) FILTER (code > top_code)
-            FROM base.tallies JOIN base.postings USING (segment_no, slot)
-            GROUP BY segment_no, slot, n_tokens_active, top_code
-            """
-        ).fetchall()
-    assert any(top_code for _, top_code, _, _ in rows)
-    for _, top_code, n_reaching, n_above in rows:
-        assert top_code == 0 or n_reaching >= 6 > n_above
+        segments = list_segments(cursor)
+    assert merge(store, segments)
+    assert check()
 
 
-@given(st.lists(st.floats(2.0**-149, 2.0**127, width=32), min_size=1))
-def test_codes_order_as_values_do_and_keep_what_they_promise(values: list[float]) -> None:
-    value = np.array(values, np.float32)
-    np.testing.assert_array_equal(to_values(to_codes(value, 0), 0), value)
-    rounded = to_values(to_codes(value, 16), 16)
-    assert np.all((rounded > 0) & np.isfinite(rounded))
-    np.testing.assert_array_equal(to_values(to_codes(rounded, 16), 16), rounded)
-    normal = value > 2.0**-120
-    assert np.all(np.abs(rounded[normal] / value[normal] - 1) <= 2.0**-8)
-    order = np.argsort(value, kind="stable")
-    assert np.all(np.diff(to_codes(value, 16)[order].astype(np.int64)) >= 0)
+def test_what_merging_wrote_lies_apart_from_what_is_not_merged_yet(
+    store: Store, runs: RunRepository, impatient: None
+) -> None:
+    def count() -> list[int]:
+        with store.read() as cursor:
+            rows = cursor.execute(
+                """
+                SELECT (SELECT count(*) FROM base.postings),
+                       (SELECT count(*) FROM base.fresh_postings)
+                """
+            ).fetchall()
+        return [number for row in rows for number in row]
+
+    runs.insert_runs(SMALL, [_whole(0, SMALL, 60)])
+    runs.insert_runs(SMALL, [_whole(1, SMALL, 60)])
+    assert count() == [0, 120]
+    with store.read() as cursor:
+        segments = list_segments(cursor)
+    assert merge(store, segments)
+    assert count() == [120, 0]
+    runs.insert_runs(SMALL, [_whole(2, SMALL, 60)])
+    assert count() == [120, 60]
 
 
 def test_a_feature_beyond_a_run_of_features_is_counted_apart(
@@ -336,3 +355,27 @@ def test_a_feature_beyond_a_run_of_features_is_counted_apart(
     assert features.get_feature_stats("demo", 0).n_tokens_active == 1
     assert features.get_feature_stats("demo", D_SAE - 1).n_tokens_active == 1
     assert features.get_feature_stats("demo", 1).n_tokens_active == 0
+
+
+def test_a_histogram_is_right_where_a_segment_of_an_earlier_version_has_no_bins(
+    store: Store, impatient: None
+) -> None:
+    for index in range(4):
+        RunRepository(store).insert_runs(SMALL, [_whole(index, SMALL, 200)])
+    features = FeatureRepository(store)
+    before = [features.get_feature_histogram("small", feature) for feature in range(SMALL.d_sae)]
+    with store.write() as cursor:
+        [(first,)] = cursor.execute("SELECT min(segment_no) FROM base.bins").fetchall()
+        cursor.execute("DELETE FROM base.bins WHERE segment_no = ?", [first])
+    after = [features.get_feature_histogram("small", feature) for feature in range(SMALL.d_sae)]
+    assert after == before
+    assert max(bar.n_tokens_active for bars in before for bar in bars) > 6
+    with store.write() as cursor:
+        cursor.execute("DELETE FROM base.bins")
+    with store.read() as cursor:
+        segments = list_segments(cursor)
+    assert merge(store, segments)
+    with store.read() as cursor:
+        assert cursor.execute("SELECT count(*) > 0 FROM base.bins").fetchall() == [(True,)]
+    after = [features.get_feature_histogram("small", feature) for feature in range(SMALL.d_sae)]
+    assert after == before
