@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.chat_templates import takes_tools
 from engine.definitions import Dtype, Origin, SourceDefinition
 from engine.demo_source import (
     DEMO,
@@ -36,6 +37,7 @@ from engine.source_folders import (
     finish_download,
 )
 from engine.sources import NamedSources
+from engine.tools.offers import introspection_tools
 from engine.weights.caches import find_caches
 from store.specs import ModelSpec, SourceSpec, ToolSpec
 
@@ -98,6 +100,7 @@ class ResolvedSource:
         sae_dir, hook, sae_config: None, all three, for a model without an SAE.
         n_context: longest sequence in tokens.
         tools: what it offers to the model when tools are on.
+        world_seed: of the toy world that its model was trained on; None for any other model.
     """
 
     spec: SourceSpec
@@ -107,6 +110,7 @@ class ResolvedSource:
     sae_config: SaeConfig | None
     n_context: int
     tools: tuple[ToolSpec, ...]
+    world_seed: int | None = None
 
 
 class PreparationNeeded(Exception):  # noqa: N818 - a signal, not a fault
@@ -120,6 +124,7 @@ class Catalog:
         self._settings = settings
         self._dtype: Dtype = settings.model_dtype
         self._finder: SourceFinder | None = None
+        self._takes_tools: dict[Path, bool] = {}
         self.named = NamedSources(settings)
         self.default_name = self.named.default_name
 
@@ -202,7 +207,8 @@ class Catalog:
             hook=found.sae.hook if found.sae else None,
             sae_config=found.sae.config if found.sae else None,
             n_context=found.model_config.n_context,
-            tools=demo_tools() if find_toy_seed(definition) is not None else (),
+            tools=self._tools(definition, found.model.folder, found.sae is not None),
+            world_seed=find_toy_seed(definition),
         )
 
     def prepare(self, name: str, is_cancelled: Callable[[], bool]) -> ResolvedSource:
@@ -280,6 +286,18 @@ class Catalog:
             architecture=config.architecture,
         )
 
+    def _tools(
+        self, definition: SourceDefinition, model_dir: Path, has_sae: bool
+    ) -> tuple[ToolSpec, ...]:
+        """What the source offers to its model: a toy its registry, others their own features."""
+        if find_toy_seed(definition) is not None:
+            return demo_tools()
+        if not has_sae:
+            return ()
+        if model_dir not in self._takes_tools:
+            self._takes_tools[model_dir] = takes_tools(model_dir)
+        return introspection_tools() if self._takes_tools[model_dir] else ()
+
     def _describe(self, definition: SourceDefinition) -> SourceInfo:
         found, problem = None, None
         try:
@@ -290,6 +308,7 @@ class Catalog:
         except EngineError as error:
             problem = f"{error.message} {error.hint}".strip()
         is_toy = find_toy_seed(definition) is not None
+        tools = self._tools(definition, found.model.folder, bool(found.sae)) if found else ()
         claims = definition.claims
         sae = found.sae if found else None
         model_id, sae_id = definition.model or "", definition.sae or ""
@@ -309,7 +328,7 @@ class Catalog:
             hook_name=hook_name,
             d_in=found.model_config.d_model if found else claims.d_model,
             d_sae=sae.config.d_sae if sae else claims.d_sae,
-            tool_names=tuple(tool.name for tool in demo_tools()) if is_toy else (),
+            tool_names=tuple(tool.name for tool in tools),
             is_toy=is_toy,
             examples=DEMO_EXAMPLES if definition is DEMO else (),
             problem=problem,

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import MappingProxyType
 
 import torch
 
@@ -17,17 +18,23 @@ from engine.devices import is_out_of_memory
 from engine.errors import DeviceError
 from engine.generation import Generation, generate
 from engine.jobs import LiveToken
+from engine.positions import Range
 from engine.prefixes import Prefix, find_layers
 from engine.prompting import Prompt, tokenise
+from engine.readings import Reading
 from engine.resident import ResidentSource
 from engine.rows import count_active, to_activations, to_tokens
 from engine.sae import SparseCode, empty_code, encode
+from engine.steering_plan import Vectors, make_ready
+from engine.steering_report import to_readings, to_records
+from engine.steering_session import Member, SteeringSession
 from engine.steps import GenerationStep
 from engine.token_text import PieceDecoder, token_texts
-from engine.tokenizing import special_ids
+from engine.tokenizing import begins_with_bos, special_ids
 from store.keys import canonical_json, source_id
 from store.records import Activations, Run, SharedBeginning, Token
 from store.specs import RunSpec
+from store.steering_records import RunIntervention
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +45,7 @@ class ComputedRun:
         activations: of the tokens after the shared beginning, if there is one.
         shared: beginning whose activations another stored run has.
         prefix: what later runs can begin with, once this one is stored; None if they cannot.
+        interventions: what those of a steered run achieved.
     """
 
     run: Run
@@ -45,6 +53,7 @@ class ComputedRun:
     activations: Activations
     shared: SharedBeginning | None
     prefix: Prefix | None
+    interventions: tuple[RunIntervention, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +72,22 @@ class Progress:
 
 
 def compute_run(
-    resident: ResidentSource, spec: RunSpec, run_key: str, created_by: str, progress: Progress
+    resident: ResidentSource,
+    spec: RunSpec,
+    run_key: str,
+    created_by: str,
+    progress: Progress,
+    vectors: Vectors = MappingProxyType({}),
 ) -> ComputedRun:
     """Computes a run.
+
+    Args:
+        resident: its source.
+        spec: everything that defines it; its steering resolved.
+        run_key: of it.
+        created_by: who asked first.
+        progress: told how far it is.
+        vectors: values of the vectors that its steering names, by id.
 
     Raises:
         RequestError: if the prompt does not fit the model.
@@ -77,6 +99,8 @@ def compute_run(
     model, tokenizer = resident.language.model, resident.language.tokenizer
     prompt = tokenise(tokenizer, spec)
     steering = canonical_json(spec.steering.interventions)
+    session = _to_session(resident, spec, prompt, vectors)
+    ranges = tuple(each for (each,) in session.ranges) if session else ()
     sampling = spec.sampling if spec.kind == "generation" else None
     progress.on_prompt(len(prompt.token_ids), sampling.max_new_tokens if sampling else 0)
     pieces = PieceDecoder(tokenizer)
@@ -88,7 +112,7 @@ def compute_run(
         progress.on_token(LiveToken(step.position, step.token_id, text, step.logprob))
 
     try:
-        shared = resident.prefixes.find(model, prompt.token_ids, steering)
+        shared = resident.prefixes.find(model, prompt.token_ids, steering, ranges)
         generation = generate(
             model,
             resident.source.hook,
@@ -99,9 +123,14 @@ def compute_run(
             on_step,
             progress.is_cancelled,
             shared,
+            session,
         )
         with torch.inference_mode():
             code = _encode(resident, generation)
+            readings: tuple[Reading, ...] = ()
+            if session is not None:
+                begun = shared.readings if shared else ()
+                readings = to_readings(session, code, generation.n_shared, begun)
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
@@ -124,7 +153,8 @@ def compute_run(
         tokens=tokens,
         activations=to_activations(code, generation.n_shared),
         shared=SharedBeginning(shared.run_key, shared.n_tokens) if shared else None,
-        prefix=_to_prefix(generation, run_key, steering, n_active),
+        prefix=_to_prefix(generation, run_key, steering, n_active, ranges, readings),
+        interventions=to_records(session, readings) if session else (),
     )
 
 
@@ -134,13 +164,39 @@ def _encode(resident: ResidentSource, generation: Generation) -> SparseCode:
     return encode(resident.sae, generation.residual)
 
 
+def _to_session(
+    resident: ResidentSource, spec: RunSpec, prompt: Prompt, vectors: Vectors
+) -> SteeringSession | None:
+    """The steering of one run; None if it is not steered."""
+    if not spec.steering.interventions:
+        return None
+    ready = make_ready(resident.sae, resident.source.hook, spec.steering, vectors)
+    n_left_alone = int(begins_with_bos(resident.language.tokenizer, prompt.token_ids))
+    member = Member(len(prompt.token_ids), n_left_alone)
+    return SteeringSession(ready, [member], is_noted=True)
+
+
 def _to_prefix(
-    generation: Generation, run_key: str, steering: str, n_active: tuple[int, ...]
+    generation: Generation,
+    run_key: str,
+    steering: str,
+    n_active: tuple[int, ...],
+    ranges: tuple[Range, ...],
+    readings: tuple[Reading, ...],
 ) -> Prefix | None:
     layers = find_layers(generation.cache, len(generation.token_ids))
     if layers is None:
         return None
-    return Prefix(run_key, steering, generation.token_ids, generation.steps, n_active, layers)
+    return Prefix(
+        run_key,
+        steering,
+        generation.token_ids,
+        generation.steps,
+        n_active,
+        layers,
+        ranges,
+        readings,
+    )
 
 
 def _to_run(

@@ -12,16 +12,35 @@ import uuid
 from dataclasses import dataclass, field
 
 from engine.jobs import ACTIVE_STATES, JobFailure, JobState, JobView, LiveToken
+from engine.tools.rounds import PriorRounds
 from store.specs import RunSpec
 
 
 class Flight:
     """One computation of one run, shared by all who ask for it at the same time."""
 
-    def __init__(self, run_key: str, spec: RunSpec, created_by: str) -> None:
+    def __init__(
+        self,
+        run_key: str,
+        spec: RunSpec,
+        created_by: str,
+        prior: PriorRounds | None = None,
+        is_bulk: bool = False,
+    ) -> None:
+        """Makes a flight that waits.
+
+        Args:
+            run_key: of the run; empty for a flight that only stands for another one.
+            spec: of the run.
+            created_by: who caused it.
+            prior: rounds of an exchange with tools that come before the run.
+            is_bulk: it is one of many, which may be stored together with those beside it.
+        """
         self.run_key = run_key
         self.spec = spec
         self.created_by = created_by
+        self.prior = prior
+        self.is_bulk = is_bulk
         self.finished = threading.Event()
         self._lock = threading.Lock()
         self._state: JobState = "queued"
@@ -32,6 +51,7 @@ class Flight:
         self._n_total = 0
         self._tokens: list[LiveToken] = []
         self._failure: JobFailure | None = None
+        self._shown_in: list[Flight] = []
 
     def join(self) -> bool:
         """Adds one who waits; False if the flight is over or being stopped."""
@@ -65,10 +85,30 @@ class Flight:
         """Whether the computation should stop; asked at every token."""
         return self._stopping
 
+    def show_in(self, whole: Flight) -> None:
+        """Shows what this flight does in another one too, whose part it is."""
+        with self._lock:
+            self._shown_in.append(whole)
+            state, tokens = self._state, tuple(self._tokens)
+            n_prompt_tokens, n_total = self._n_prompt_tokens, self._n_total
+        if state in ACTIVE_STATES:
+            whole.begin(state)
+        whole.on_prompt(n_prompt_tokens, n_total)
+        for token in tokens:
+            whole.on_token(token)
+
+    def ending(self) -> tuple[JobState, JobFailure | None]:
+        """State and failure of a flight that is over."""
+        with self._lock:
+            return self._state, self._failure
+
     def begin(self, state: JobState) -> None:
         """Moves on to `loading`, `running` or `storing`."""
         with self._lock:
             self._state = state
+            wholes = tuple(self._shown_in)
+        for whole in wholes:
+            whole.begin(state)
 
     def on_prompt(self, n_prompt_tokens: int, n_total: int) -> None:
         """Notes the size of the work, which begins, or begins again."""
@@ -76,11 +116,17 @@ class Flight:
             self._tokens.clear()
             self._n_prompt_tokens = n_prompt_tokens
             self._n_total = n_total
+            wholes = tuple(self._shown_in)
+        for whole in wholes:
+            whole.on_prompt(n_prompt_tokens, n_total)
 
     def on_token(self, token: LiveToken) -> None:
         """Notes one generated token."""
         with self._lock:
             self._tokens.append(token)
+            wholes = tuple(self._shown_in)
+        for whole in wholes:
+            whole.on_token(token)
 
     def end(self, state: JobState, failure: JobFailure | None = None) -> None:
         """Ends in `done`, `failed` or `cancelled`, and wakes all who wait."""

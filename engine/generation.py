@@ -30,6 +30,7 @@ from engine.errors import (
 from engine.hook_names import HookPoint
 from engine.hooks import Recording, record
 from engine.prefixes import Shared
+from engine.steering_session import SteeringSession
 from engine.steps import GenerationStep
 from store.specs import SamplingSpec
 
@@ -73,6 +74,7 @@ def generate(
     on_step: Callable[[GenerationStep], None],
     is_cancelled: Callable[[], bool],
     shared: Shared | None = None,
+    steering: SteeringSession | None = None,
 ) -> Generation:
     """Reads the prompt, generates, and captures every token.
 
@@ -86,6 +88,7 @@ def generate(
         on_step: called with each generated token as soon as it is known.
         is_cancelled: asked before every forward pass.
         shared: the beginning of the prompt that another run has computed, and this one need not.
+        steering: changes the residual on the way; what is captured is as it is after that.
 
     Raises:
         PromptTooLongError: if the prompt leaves no room in the context.
@@ -96,13 +99,18 @@ def generate(
     n_room = n_context - len(prompt_ids)
     if n_room < (0 if sampling is None else 1):
         raise PromptTooLongError(len(prompt_ids), n_context)
-    device = _embedding(model).device
+    device = embedding_of(model).device
     ids = list(prompt_ids)
     finish_reason = "read"
-    with nullcontext() if hook is None else record(model, hook) as recording:
+    with (
+        # attached first: what is recorded has been steered
+        nullcontext() if steering is None else steering.attached(model),
+        nullcontext() if hook is None else record(model, hook) as recording,
+    ):
         cache = DynamicCache(config=model.config) if shared is None else shared.cache
         n_shared = 0 if shared is None else shared.n_tokens
-        steps, logits = _prefill(model, prompt_ids, n_shared, cache, device, is_cancelled)
+        forward = _Forward(model, cache, steering)
+        steps, logits = _prefill(forward, prompt_ids, n_shared, device, is_cancelled)
         if shared is not None:
             steps = [*shared.steps, *steps]
         if sampling is not None:
@@ -117,7 +125,7 @@ def generate(
                 if is_cancelled():
                     raise GenerationCancelled
                 # the last token goes through too: its residual row belongs to the run
-                logits = _forward(model, token_id.view(1, 1), cache)[0]
+                logits = forward(token_id.view(1, 1), len(ids) - 1)[0]
                 if step.token_id in end_ids:
                     finish_reason = "stop"
                     break
@@ -152,11 +160,31 @@ def _no_numbers() -> UnsupportedError:
     )
 
 
+class _Forward:
+    """Forward passes of one sequence, each told to its steering before."""
+
+    def __init__(
+        self, model: PreTrainedModel, cache: DynamicCache, steering: SteeringSession | None
+    ) -> None:
+        self.vocab_size = embedding_of(model).shape[0]
+        self._model = model
+        self._cache = cache
+        self._steering = steering
+
+    def __call__(self, ids: torch.Tensor, first: int) -> torch.Tensor:
+        """Logits [tokens, vocab] in float32 of ids [1, tokens], the first of them at `first`."""
+        if self._steering is not None:
+            self._steering.begin(first)
+        logits: torch.Tensor = self._model(
+            input_ids=ids, past_key_values=self._cache, use_cache=True
+        ).logits
+        return logits[0].float()
+
+
 def _prefill(
-    model: PreTrainedModel,
+    forward: _Forward,
     prompt_ids: tuple[int, ...],
     n_shared: int,
-    cache: DynamicCache,
     device: torch.device,
     is_cancelled: Callable[[], bool],
 ) -> tuple[list[GenerationStep], torch.Tensor]:
@@ -165,14 +193,13 @@ def _prefill(
     The first n_shared tokens are in the cache already.
     """
     ids = torch.tensor(prompt_ids, device=device)
-    vocab_size = _embedding(model).shape[0]
-    chunk = max(1, min(_LONGEST_CHUNK, LOGIT_BUDGET // vocab_size))
+    chunk = max(1, min(_LONGEST_CHUNK, LOGIT_BUDGET // forward.vocab_size))
     steps: list[GenerationStep] = []
     last: torch.Tensor | None = None
     for start in range(n_shared, len(prompt_ids), chunk):
         if is_cancelled():
             raise GenerationCancelled
-        logits = _forward(model, ids[None, start : start + chunk], cache)
+        logits = forward(ids[None, start : start + chunk], start)
         predicting = logits[:-1] if last is None else torch.cat([last[None], logits[:-1]])
         first = start + 1 if last is None else start
         targets = ids[first : first + predicting.shape[0]]
@@ -184,18 +211,12 @@ def _prefill(
     return steps, last
 
 
-def _embedding(model: PreTrainedModel) -> torch.Tensor:
+def embedding_of(model: PreTrainedModel) -> torch.Tensor:
     """The input embedding [vocab, d_model]: it says where ids go and how many there are."""
     weight = model.get_input_embeddings().weight
     if not isinstance(weight, torch.Tensor):
         raise TypeError("the model's input embedding has no weight")
     return weight
-
-
-def _forward(model: PreTrainedModel, ids: torch.Tensor, cache: DynamicCache) -> torch.Tensor:
-    """Logits [tokens, vocab] in float32 of ids [1, tokens]."""
-    logits: torch.Tensor = model(input_ids=ids, past_key_values=cache, use_cache=True).logits
-    return logits[0].float()
 
 
 def _statistics(

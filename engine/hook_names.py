@@ -30,6 +30,14 @@ class HookPoint:
     site: Site
 
 
+def layer_of(point: HookPoint) -> int:
+    """The decoder layer whose output a hook point is; -1 is the embedding.
+
+    The input of a layer is the output of the one before it.
+    """
+    return point.layer if point.site == "resid_post" else point.layer - 1
+
+
 def parse_hook_name(name: str) -> HookPoint:
     """The site that a hook name means.
 

@@ -6,7 +6,7 @@ appended in the order in which tokens are forwarded, never overwritten.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -14,6 +14,23 @@ from torch import nn
 
 from engine.errors import CaptureError, SourceMismatchError, UnsupportedError
 from engine.hook_names import HookPoint
+
+
+class BatchRecording:
+    """Residuals of a batch recorded so far, one chunk a forward pass."""
+
+    def __init__(self) -> None:
+        self._chunks: list[torch.Tensor] = []
+
+    def append(self, hidden: torch.Tensor) -> None:
+        """Adds those of one forward pass, shape [batch, tokens, d_in]."""
+        self._chunks.append(hidden.detach())
+
+    def cpu(self) -> torch.Tensor:
+        """All of them, [batch, tokens, d_in], in the model's dtype, on the CPU."""
+        if not self._chunks:
+            raise CaptureError("Nothing was captured: the hook point was never reached.")
+        return torch.cat(self._chunks, dim=1).cpu()
 
 
 class Recording:
@@ -71,28 +88,48 @@ def record(model: nn.Module, point: HookPoint) -> Iterator[Recording]:
     Raises:
         SourceMismatchError: if the model has no such layer.
     """
+    recording = Recording()
+    with _attached(model, point, recording.append):
+        yield recording
+
+
+@contextmanager
+def record_batch(model: nn.Module, point: HookPoint) -> Iterator[BatchRecording]:
+    """The same for batches of any size.
+
+    Raises:
+        SourceMismatchError: if the model has no such layer.
+    """
+    recording = BatchRecording()
+    with _attached(model, point, recording.append):
+        yield recording
+
+
+@contextmanager
+def _attached(
+    model: nn.Module, point: HookPoint, append: Callable[[torch.Tensor], None]
+) -> Iterator[None]:
     layers = decoder_layers(model)
     if point.layer >= len(layers):
         raise SourceMismatchError(
             f"The hook is at layer {point.layer}, but the model has {len(layers)} layers.",
             "Use an SAE that was trained on this model.",
         )
-    recording = Recording()
     layer = layers[point.layer]
 
     def on_output(_module: nn.Module, _args: tuple[object, ...], output: object) -> None:
         # transformers 4 returned a tuple, 5 returns the tensor itself
-        recording.append(_tensor(output[0] if isinstance(output, tuple) else output))
+        append(_tensor(output[0] if isinstance(output, tuple) else output))
 
     def on_input(_module: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]) -> None:
-        recording.append(_tensor(args[0] if args else kwargs.get("hidden_states")))
+        append(_tensor(args[0] if args else kwargs.get("hidden_states")))
 
     if point.site == "resid_post":
         handle = layer.register_forward_hook(on_output)
     else:
         handle = layer.register_forward_pre_hook(on_input, with_kwargs=True)
     try:
-        yield recording
+        yield
     finally:
         handle.remove()
 

@@ -24,6 +24,9 @@ from store.specs import SourceSpec
 if TYPE_CHECKING:
     from engine.resident import ResidentSource
 
+SMALL_MODEL_BYTES = 64 * 2**20
+"""Weights below which a forward pass is too short to be shared out among threads."""
+
 
 @dataclass(frozen=True, slots=True)
 class LoadedView:
@@ -51,6 +54,7 @@ class LoadedSource:
         self._estimator = estimator
         self._device_setting = device_setting
         self._content: _Content | None = None
+        self._n_threads: int | None = None
         self._lock = threading.Lock()
 
     def view(self) -> LoadedView:
@@ -137,6 +141,7 @@ class LoadedSource:
         from engine.resident import load_source
 
         resident = load_source(source, self._device_setting)
+        self._settle_threads(estimate.model_bytes)
         # what a loaded model brings would be walked by every later collection, on every page
         gc.collect()
         gc.freeze()
@@ -145,6 +150,18 @@ class LoadedSource:
         content = _Content(resident, device, used, time.perf_counter() - started)
         with self._lock:
             self._content = content
+
+    def _settle_threads(self, model_bytes: int) -> None:
+        """Has a small model compute on one thread: several would mostly wait for each other.
+
+        On a busy machine of two cores that is fourteen times as fast for the demo; on an idle one
+        it is no slower. It holds for the thread that computes.
+        """
+        import torch
+
+        if self._n_threads is None:
+            self._n_threads = torch.get_num_threads()
+        torch.set_num_threads(1 if model_bytes < SMALL_MODEL_BYTES else self._n_threads)
 
 
 def _device_name(resident: ResidentSource) -> str:

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 
 from engine.flights import Flight, Job
+from engine.tools.rounds import PriorRounds
 from store.runs import RunRepository
 from store.specs import RunSpec
 
@@ -32,8 +33,21 @@ class Memo:
         self._flights: dict[str, Flight] = {}
         self._lock = threading.Lock()
 
-    def request(self, spec: RunSpec, run_key: str, asked_by: str) -> Job:
+    def request(
+        self,
+        spec: RunSpec,
+        run_key: str,
+        asked_by: str,
+        prior: PriorRounds | None = None,
+        is_bulk: bool = False,
+    ) -> Job:
         """A job on the run: done already, joined, or new.
+
+        Args:
+            spec: of the run. run_key: its key.
+            asked_by: who asks.
+            prior: rounds of an exchange with tools that come before it.
+            is_bulk: it is one of many: it may be stored together with others, and is no hit.
 
         Raises:
             StoreError: if the store cannot be read.
@@ -43,14 +57,28 @@ class Memo:
             if flight is not None and flight.share(asked_by):
                 return Job(flight, asked_by, shared=True)
             if not self._runs.has_run(run_key):
-                flight = Flight(run_key, spec, asked_by)
+                flight = Flight(run_key, spec, asked_by, prior, is_bulk)
                 flight.join()
                 self._flights[run_key] = flight
                 self._launch(flight)
                 return Job(flight, asked_by)
+        return self._recalled(spec, run_key, asked_by, is_bulk)
+
+    def recall(self, spec: RunSpec, run_key: str, asked_by: str, is_bulk: bool) -> Job | None:
+        """A job on a stored run that ends what a spec begins; None if it is no longer stored.
+
+        Raises:
+            StoreError: if the store cannot be read.
+        """
+        if not self._runs.has_run(run_key):
+            return None
+        return self._recalled(spec, run_key, asked_by, is_bulk)
+
+    def _recalled(self, spec: RunSpec, run_key: str, asked_by: str, is_bulk: bool) -> Job:
         stored = Flight(run_key, spec, asked_by)
         stored.end("done")
-        self._runs.insert_hit(run_key, asked_by)
+        if not is_bulk:
+            self._runs.insert_hit(run_key, asked_by)
         return Job(stored, asked_by, memoized=True)
 
     def land(self, flight: Flight) -> None:

@@ -1,7 +1,8 @@
 """What runs leave in memory for later ones that begin as they did: keys, values and statistics.
 
 Invariant: a prefix is offered only to a run of the same source and steering whose token ids begin
-as its own do; what it holds is never changed, only read. The least used leave when room is short.
+as its own do, and only as far as both are steered at the same positions; what it holds is never
+changed, only read. The least used leave when room is short.
 
 Source: prefix caching as in https://docs.vllm.ai/en/latest/design/prefix_caching.html.
 """
@@ -14,6 +15,8 @@ from dataclasses import dataclass
 import torch
 from transformers import DynamicCache, PreTrainedModel
 
+from engine.positions import Range, n_treated_alike
+from engine.readings import Reading
 from engine.steps import GenerationStep
 
 Layers = tuple[tuple[torch.Tensor, torch.Tensor], ...]
@@ -22,6 +25,8 @@ MIN_SHARED = 16
 """Fewer tokens than these are computed again: looking them up would not pay."""
 MAX_BYTES = 2 * 2**30
 """Most keys and values that are kept, of all runs together."""
+MAX_KEPT = 256
+"""Most runs that are kept: looking through thousands would take longer than a short run does."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,6 +38,8 @@ class Prefix:
         steering: canonical JSON of its interventions: they change every activation after them.
         token_ids: n. steps: statistics of tokens 1 to n - 1. n_active: of all n tokens.
         layers: keys and values of all n tokens, each [1, heads, n, width], a pair a layer.
+        ranges: where each of its interventions applied.
+        readings: what they achieved.
     """
 
     run_key: str
@@ -41,6 +48,8 @@ class Prefix:
     steps: tuple[GenerationStep, ...]
     n_active: tuple[int, ...]
     layers: Layers
+    ranges: tuple[Range, ...] = ()
+    readings: tuple[Reading, ...] = ()
 
     @property
     def size_bytes(self) -> int:
@@ -60,6 +69,7 @@ class Shared:
         steps: statistics of tokens 1 to n_tokens; the last was predicted by a shared one.
         n_active: of the n_tokens tokens.
         cache: keys and values of the n_tokens tokens, free to grow.
+        readings: what interventions achieved on them.
     """
 
     run_key: str
@@ -67,6 +77,7 @@ class Shared:
     steps: tuple[GenerationStep, ...]
     n_active: tuple[int, ...]
     cache: DynamicCache
+    readings: tuple[Reading, ...] = ()
 
 
 class Prefixes:
@@ -80,7 +91,11 @@ class Prefixes:
         return len(self._kept)
 
     def find(
-        self, model: PreTrainedModel, token_ids: Sequence[int], steering: str
+        self,
+        model: PreTrainedModel,
+        token_ids: Sequence[int],
+        steering: str,
+        ranges: Sequence[Range] = (),
     ) -> Shared | None:
         """The longest beginning of a prompt that a kept run has computed.
 
@@ -88,13 +103,19 @@ class Prefixes:
             model: of the source; its config shapes the cache.
             token_ids: of the prompt.
             steering: canonical JSON of the run's interventions.
+            ranges: where each of them applies in this run.
         """
+
+        def n_shared(kept: Prefix) -> int:
+            alike = n_treated_alike(kept.ranges, ranges)
+            return min(n_common(kept.token_ids, token_ids), alike + 1)
+
         candidates = [kept for kept in self._kept if kept.steering == steering]
         if not candidates:
             return None
-        best = max(candidates, key=lambda kept: n_common(kept.token_ids, token_ids))
+        best = max(candidates, key=n_shared)
         # the last common token is computed again: what it predicts is not kept
-        n_tokens = n_common(best.token_ids, token_ids) - 1
+        n_tokens = n_shared(best) - 1
         if n_tokens < MIN_SHARED:
             return None
         self._kept.remove(best)
@@ -105,6 +126,7 @@ class Prefixes:
             steps=best.steps[:n_tokens],
             n_active=best.n_active[:n_tokens],
             cache=_beginning(model, best.layers, n_tokens),
+            readings=tuple(reading.before_position(n_tokens) for reading in best.readings),
         )
 
     def keep(self, prefix: Prefix) -> None:
@@ -113,9 +135,11 @@ class Prefixes:
             kept
             for kept in self._kept
             if kept.steering != prefix.steering
+            or n_treated_alike(kept.ranges, prefix.ranges) < len(kept.token_ids)
             or n_common(kept.token_ids, prefix.token_ids) < len(kept.token_ids)
         ]
         self._kept.append(prefix)
+        del self._kept[:-MAX_KEPT]
         while self._kept and sum(kept.size_bytes for kept in self._kept) > self._max_bytes:
             self._kept.pop(0)
 

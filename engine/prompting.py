@@ -6,6 +6,7 @@ them and never change them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import accumulate, takewhile
@@ -14,11 +15,14 @@ from typing import Any
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
+from engine.chat_messages import spoken_texts, to_template_messages
 from engine.errors import RequestError, UnsupportedError
 from engine.token_text import token_texts
 from engine.tokenizing import is_mistral_common, reads_chats, special_ids
 from store.specs import Message, RunSpec
 
+_CALL_END = re.compile(r"[\s)}\]\"']*(?:</tool_call>)?\s*(?:</s>|<\|im_end\|>|<\|eo[tm]_id\|>)?")
+"""What follows the last value of a call, up to the end of the message that makes it."""
 _HIDDEN = "\x00"
 """Stands for a special token where contents are looked for: no content has it."""
 
@@ -104,7 +108,7 @@ def _apply_template(
         refusals = (*refusals, MistralCommonException)
     try:
         return tokenizer.apply_chat_template(
-            [{"role": message.role, "content": message.content} for message in spec.messages],
+            to_template_messages(spec.messages),
             tools=tools or None,
             tokenize=is_tokenised,
             add_generation_prompt=True,
@@ -126,10 +130,12 @@ def role_spans(text: str, messages: tuple[Message, ...]) -> list[tuple[int, str]
     spans: list[tuple[int, str]] = []
     cursor = 0
     for message in messages:
-        content = message.content.strip()
-        found = text.find(content, cursor)
-        if found >= 0:
-            cursor = found + len(content)
+        for spoken in spoken_texts(message):
+            found = text.find(spoken, cursor)
+            if found >= 0:
+                cursor = found + len(spoken)
+        if message.tool_calls and (ending := _CALL_END.match(text, cursor)):
+            cursor = ending.end()
         spans.append((cursor, message.role))
     return spans
 

@@ -137,6 +137,14 @@ def decode(sae: Sae, activations: torch.Tensor, residual: torch.Tensor) -> torch
     return out
 
 
+def input_scale(config: SaeConfig, residual: torch.Tensor) -> torch.Tensor:
+    """What the normalised input is multiplied by to be the residual again, [..., 1] or a scalar.
+
+    A change of the decoder's output has to be multiplied by it.
+    """
+    return _normalise(config, residual)[2]
+
+
 def _encode_chunk(
     sae: Sae, residual: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -154,7 +162,9 @@ def _encode_chunk(
 
 def _pre_activations(sae: Sae, residual: torch.Tensor) -> torch.Tensor:
     """What the activation function is applied to, [n_rows, d_sae]; a new tensor."""
-    x, _, _ = _normalise(sae.config, residual.to(sae.W_enc))
+    x = residual.to(sae.W_enc)
+    if sae.config.normalisation != "none":
+        x, _, _ = _normalise(sae.config, x)
     if sae.input_bias is not None:
         x = x - sae.input_bias
     pre = x @ sae.W_enc if sae.b_enc is None else torch.addmm(sae.b_enc, x, sae.W_enc)

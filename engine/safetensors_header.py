@@ -33,11 +33,13 @@ class TensorEntry:
     Attributes:
         dtype: as the format writes it, such as BF16.
         stored_bytes: its size in the file.
+        first_byte: where it begins in the file.
     """
 
     dtype: str
     shape: tuple[int, ...]
     stored_bytes: int
+    first_byte: int
 
     @property
     def is_floating(self) -> bool:
@@ -73,6 +75,7 @@ def read_header(path: Path) -> dict[str, TensorEntry]:
                 dtype=str(entry["dtype"]),
                 shape=tuple(int(size) for size in entry["shape"]),
                 stored_bytes=int(entry["data_offsets"][1]) - int(entry["data_offsets"][0]),
+                first_byte=_LENGTH.size + n_header + int(entry["data_offsets"][0]),
             )
             for name, entry in content.items()
             if name != "__metadata__"

@@ -77,6 +77,15 @@ class EngineSettings(BaseSettings):
     hf_token: SecretStr | None = Field(
         default=None, description="Token for gated repositories; else that of `hf auth login`."
     )
+    anthropic_api_key: SecretStr | None = Field(
+        default=None, description="Key of Anthropic's API, for labels and judgements by a model."
+    )
+    anthropic_base_url: str | None = Field(
+        default=None, description="Address of another service that speaks that API."
+    )
+    anthropic_model: str = Field(
+        default="claude-haiku-5-5", description="Hosted model that labels and judges."
+    )
 
     @field_validator("device")
     @classmethod
@@ -98,7 +107,7 @@ class EngineSettings(BaseSettings):
                 raise ValueError(f"{error.message} {error.hint}".rstrip(".")) from error
         return name
 
-    @field_validator("hf_endpoint")
+    @field_validator("hf_endpoint", "anthropic_base_url")
     @classmethod
     def _web_address(cls, endpoint: str | None) -> str | None:
         if endpoint is None:

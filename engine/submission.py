@@ -1,32 +1,50 @@
 """A request on its way to the memo: its source is resolved, at once or on the worker's thread.
 
-Invariant: a caller never waits for gigabytes to be read: where that comes first, it gets a job
-whose run is not known yet, and that goes on by itself.
+Invariant: a caller never waits for gigabytes to be read, or for a model: where that comes first, it
+gets a job whose run is not known yet, and that goes on by itself.
 """
 
 from __future__ import annotations
 
 from engine.catalog import Catalog, PreparationNeeded, ResolvedSource
-from engine.errors import EngineError, GenerationCancelled, RequestError, UnsupportedError
+from engine.errors import EngineError, GenerationCancelled, RequestError
+from engine.exchanges import Exchanges
 from engine.flights import Flight, Job
 from engine.jobs import RunRequest, to_failure, to_unexpected_failure
+from engine.loaded_source import LoadedSource
 from engine.memo import NUMERICS_VERSION, Memo
+from engine.steering_request import NormsNeeded, SteeringResolver
 from engine.worker import Chore, Worker
 from store.errors import StoreError
 from store.keys import run_key
-from store.specs import ModelSpec, RunSpec, SourceSpec
+from store.specs import ModelSpec, RunSpec, SourceSpec, SteeringSpec
 
 
 class Submitter:
     """Turns requests into jobs."""
 
-    def __init__(self, catalog: Catalog, memo: Memo, worker: Worker) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        memo: Memo,
+        worker: Worker,
+        exchanges: Exchanges,
+        loaded: LoadedSource,
+        resolver: SteeringResolver,
+    ) -> None:
         self._catalog = catalog
         self._memo = memo
+        self._exchanges = exchanges
         self._worker = worker
+        self._loaded = loaded
+        self._resolver = resolver
 
-    def submit(self, request: RunRequest) -> Job:
+    def submit(self, request: RunRequest, is_bulk: bool = False) -> Job:
         """A job on the request's run: done already, joined, new, or still to be found out.
+
+        Args:
+            request: what is asked.
+            is_bulk: it is one of many, which may be stored together.
 
         Raises:
             RequestError: for a request that cannot be run as it is.
@@ -35,13 +53,16 @@ class Submitter:
         """
         try:
             source = self._catalog.resolve(request.source, is_quick=True)
-        except PreparationNeeded:
+            return self._hand_on(request, source, is_bulk)
+        except (PreparationNeeded, NormsNeeded):
             return self._submit_later(request)
-        return self._hand_on(request, source)
 
-    def _hand_on(self, request: RunRequest, source: ResolvedSource) -> Job:
-        spec = to_spec(request, source)
-        return self._memo.request(spec, run_key(spec, NUMERICS_VERSION), request.created_by)
+    def _hand_on(self, request: RunRequest, source: ResolvedSource, is_bulk: bool = False) -> Job:
+        spec = to_spec(request, source, self._resolver.resolve(source, request.steering))
+        if spec.tools:
+            return self._exchanges.begin(spec, source, request.created_by, is_bulk)
+        key = run_key(spec, NUMERICS_VERSION)
+        return self._memo.request(spec, key, request.created_by, is_bulk=is_bulk)
 
     def _submit_later(self, request: RunRequest) -> Job:
         """A job whose run is not known yet: the worker finds that out first."""
@@ -76,7 +97,15 @@ class Submitter:
             return waiting.is_stopping() or self._worker.is_closing()
 
         try:
-            ready = self._hand_on(request, self._catalog.prepare(name, is_cancelled))
+            source = self._catalog.prepare(name, is_cancelled)
+            try:
+                ready = self._hand_on(request, source)
+            except NormsNeeded:
+                # once a source: every strength is held against the length of what it changes
+                self._loaded.load_by_name(name, is_cancelled)
+                is_toy = source.world_seed is not None
+                self._resolver.measure(self._loaded.resident(), is_toy, is_cancelled)
+                ready = self._hand_on(request, source)
         except GenerationCancelled:
             waiting.end("cancelled")
         except (EngineError, StoreError) as error:
@@ -92,8 +121,8 @@ class Submitter:
             job.become(ready)
 
 
-def to_spec(request: RunRequest, source: ResolvedSource) -> RunSpec:
-    """The run that a request means, on a resolved source.
+def to_spec(request: RunRequest, source: ResolvedSource, steering: SteeringSpec) -> RunSpec:
+    """The run that a request means, on a resolved source, with its steering resolved.
 
     Raises:
         RequestError: if it cannot be run as it is.
@@ -104,15 +133,11 @@ def to_spec(request: RunRequest, source: ResolvedSource) -> RunSpec:
         raise RequestError(
             f"The source {source.spec.name!r} has no tools to offer.", "Switch tools off."
         )
-    if request.steering.interventions:
-        raise UnsupportedError(
-            "This version of the engine does not steer.", "Ask without steering."
-        )
     return RunSpec(
         source=source.spec,
         messages=request.messages,
         kind=request.kind,
         tools=source.tools if request.tools else (),
         sampling=request.sampling,
-        steering=request.steering,
+        steering=steering,
     )

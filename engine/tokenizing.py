@@ -8,6 +8,7 @@ Invariant: a tokenizer that lost the token which begins every text of its model 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
@@ -37,6 +38,12 @@ def special_ids(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     added = tokenizer.added_tokens_decoder
     marked = {token_id for token_id, token in added.items() if token.special}
     return frozenset(marked.union(tokenizer.all_special_ids))
+
+
+def begins_with_bos(tokenizer: PreTrainedTokenizerBase, token_ids: Sequence[int]) -> bool:
+    """Whether the first token is the one that begins every text."""
+    bos_id = tokenizer.bos_token_id
+    return bos_id is not None and bool(token_ids) and token_ids[0] == bos_id
 
 
 def check_beginning(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from engine.errors import DeviceError, EngineError, GenerationCancelled
 from engine.flights import Flight
@@ -23,9 +24,17 @@ from engine.jobs import (
     to_unexpected_failure,
 )
 from engine.loaded_source import LoadedSource
+from engine.tools.rounds import read_round
 from store.errors import RunNotFoundError, StoreError
-from store.records import Failure
+from store.records import Failure, WholeRun
 from store.runs import RunRepository
+from store.vectors import read_vectors
+
+if TYPE_CHECKING:
+    from engine.compute import ComputedRun
+
+_MAX_COLLECTED = 32
+"""Runs that are stored in one transaction, which takes little longer than one of them alone."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,6 +77,7 @@ class Worker:
         self._failure: JobFailure | None = None
         self._current: Flight | Chore | None = None
         self._thread: threading.Thread | None = None
+        self._collected: list[tuple[Flight, ComputedRun]] = []
 
     def launch(self, work: Flight | Chore) -> None:
         """Queues a flight or a chore; starts the thread if it is the first."""
@@ -139,6 +149,8 @@ class Worker:
                 self._do(self._current)
             else:
                 self._compute(self._current)
+            if self._collected and not self._is_more_coming():
+                self._store_collected()
             with self._changed:
                 self._current = None
                 if self._state != "error":
@@ -157,13 +169,15 @@ class Worker:
             self._set_state("error", to_unexpected_failure(error))
 
     def _compute(self, flight: Flight) -> None:
+        self._attempt(flight, self._collect if flight.is_bulk else self._run)
+
+    def _attempt(self, flight: Flight, run: Callable[[Flight], None]) -> None:
         try:
             if flight.is_stopping():
                 raise GenerationCancelled
             self._board(flight)
             self._set_state("busy")
-            self._run(flight)
-            self._finish(flight, "done")
+            run(flight)
         except GenerationCancelled:
             self._finish(flight, "cancelled")
         except (EngineError, StoreError) as error:
@@ -184,27 +198,64 @@ class Worker:
             self._set_state("error", to_failure(error))
             raise
 
-    def _run(self, flight: Flight) -> None:
+    def _collect(self, flight: Flight) -> None:
+        """Computes one of many runs, and stores it together with those that come with it."""
+        try:
+            self._collected.append((flight, self._computed(flight)))
+        except DeviceError:
+            self._run(flight)
+
+    def _is_more_coming(self) -> bool:
+        """Whether the next in the queue can be stored together with what is collected."""
+        first = self._collected[0][0]
+        with self._changed:
+            following = self._queue[0] if self._queue else None
+        return (
+            len(self._collected) < _MAX_COLLECTED
+            and isinstance(following, Flight)
+            and following.is_bulk
+            and following.spec.source == first.spec.source
+        )
+
+    def _store_collected(self) -> None:
+        collected, self._collected = self._collected, []
+        source = collected[0][0].spec.source
+        try:
+            self._runs.insert_runs(source, [_whole(*item) for item in collected])
+        except StoreError:
+            # perhaps one begins with a run that is gone: each by itself, and what is wrong is told
+            for flight, _ in collected:
+                self._attempt(flight, self._run)
+            return
+        for flight, computed in collected:
+            if computed.prefix is not None:
+                self._loaded.resident().prefixes.keep(computed.prefix)
+            self._finish(flight, "done")
+
+    def _computed(self, flight: Flight) -> ComputedRun:
         from engine.compute import Progress, compute_run
 
         progress = Progress(
             flight.on_prompt, flight.on_token, lambda: self._closing or flight.is_stopping()
         )
+        flight.begin("running")
+        computed = compute_run(
+            self._loaded.resident(),
+            flight.spec,
+            flight.run_key,
+            flight.created_by,
+            progress,
+            read_vectors(self._runs.store, flight.spec.steering),
+        )
+        flight.begin("storing")
+        return computed
+
+    def _run(self, flight: Flight) -> None:
         resident = self._loaded.resident()
         while True:
-            flight.begin("running")
             try:
-                computed = compute_run(
-                    resident, flight.spec, flight.run_key, flight.created_by, progress
-                )
-                flight.begin("storing")
-                self._runs.insert_run(
-                    flight.spec.source,
-                    computed.run,
-                    computed.tokens,
-                    computed.activations,
-                    computed.shared,
-                )
+                computed = self._computed(flight)
+                self._runs.insert_runs(flight.spec.source, [_whole(flight, computed)])
             except RunNotFoundError as error:
                 # what it begins with was removed meanwhile: once more, without that
                 resident.prefixes.forget(error.run_key)
@@ -216,6 +267,7 @@ class Worker:
             else:
                 if computed.prefix is not None:
                     resident.prefixes.keep(computed.prefix)
+                self._finish(flight, "done")
                 return
 
     def _fail(self, flight: Flight, failure: JobFailure) -> None:
@@ -245,6 +297,19 @@ class Worker:
         with self._changed:
             self._state = state
             self._failure = failure
+
+
+def _whole(flight: Flight, computed: ComputedRun) -> WholeRun:
+    """All that a run leaves, with the exchange that it ends, if it does."""
+    found = read_round(flight.spec, flight.run_key, computed.tokens, flight.prior)
+    return WholeRun(
+        computed.run,
+        computed.tokens,
+        computed.activations,
+        computed.shared,
+        computed.interventions,
+        found.exchange,
+    )
 
 
 def _source_of(work: Flight | Chore) -> str | None:

@@ -14,11 +14,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from engine.api import Engine, EngineSettings, JobView, RunRequest
 from engine.errors import EngineError
 from store.connection import Store
-from store.errors import StoreError
+from store.errors import InvalidSpecError, StoreError
 from store.records import StoredRun
 from store.runs import RunRepository
 from store.settings import StoreSettings
-from store.specs import Message, SamplingSpec
+from store.specs import Message, SamplingSpec, SteeringSpec, parse_interventions
 
 _POLL_S = 0.1
 
@@ -36,6 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
             kind="text" if options.read else "generation",
             tools=options.tools,
             sampling=sampling,
+            steering=_steering(options.steer),
             created_by=getpass.getuser(),
         )
         stored, view = _ask(request)
@@ -63,8 +64,29 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--top-p", type=float, default=defaults.top_p, metavar="P")
     parser.add_argument("--top-k", type=int, default=defaults.top_k, metavar="K")
     parser.add_argument("--seed", type=int, default=defaults.seed, metavar="N")
+    parser.add_argument(
+        "--steer",
+        default="[]",
+        metavar="JSON",
+        help='interventions: \'[{"kind": "add", "feature": 3, "strength": 0.5, "unit": "norm"}]\'',
+    )
     parser.add_argument("--json", action="store_true", help="print the run and its tokens as JSON")
     return parser
+
+
+def _steering(text: str) -> SteeringSpec:
+    """Interventions from the command line.
+
+    Raises:
+        InvalidSpecError: if they are no JSON, or not as they must be.
+    """
+    try:
+        plain = json.loads(text)
+    except ValueError as error:
+        raise InvalidSpecError(
+            "steer", f"--steer is no JSON: {error}.", "Put the whole list in single quotes."
+        ) from error
+    return parse_interventions(plain)
 
 
 def _ask(request: RunRequest) -> tuple[StoredRun | None, JobView]:

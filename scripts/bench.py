@@ -18,9 +18,9 @@ from engine.errors import EngineError
 from scripts.benchmarks.figures import Comparison
 from store.errors import StoreError
 
-NAMES = ("chat", "clients", "generation", "memo", "pages", "store")
+NAMES = ("chat", "clients", "features", "generation", "memo", "pages", "steering", "store")
 SHAPES = ("mistral-small-24b", "tiny")
-"""Sizes that `engine` builds of random weights; it runs only where it is named."""
+"""Sizes that `engine` and `steering` build of random weights; `engine` runs where it is named."""
 FEWEST_FEATURES = 1024
 N_CLIENTS = 16
 CLIENTS_S = 30.0
@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
         help=f"of {', '.join(NAMES)}; all of these if none; or engine",
     )
     parser.add_argument(
-        "--shape", choices=SHAPES, default="tiny", help="sizes that engine measures (default tiny)"
+        "--shape", choices=SHAPES, default="tiny", help="sizes that engine and steering measure"
     )
     parser.add_argument(
         "--features", type=int, help="features of engine's SAE (default: as the shape has)"
@@ -117,10 +117,21 @@ def _measure(
         from scripts.benchmarks.generation import measure_generation
 
         return measure_generation(work_dir, options.repeats, options.tokens, options.device), {}
+    if name == "features":
+        from scripts.benchmarks.features import measure_features
+
+        comparisons, details = measure_features(work_dir, options.activations, options.repeats)
+        return comparisons, {"features": details}
     if name == "memo":
         from scripts.benchmarks.memo import measure_memo
 
         return measure_memo(work_dir, options.repeats, options.device), {}
+    if name == "steering":
+        from scripts.benchmarks.steering import measure_steering
+
+        return measure_steering(
+            options.repeats, options.tokens, options.device, options.shape, options.features
+        ), {}
     if name == "clients":
         from scripts.benchmarks.clients import measure_clients
 

@@ -99,4 +99,7 @@ EOF
 read -r host port <<<"$address"
 export HOST=$host PORT=$port
 
+# An empty store is filled with some answers of the demo, so that every page has something to show.
+export FEATUREBOOK_PREPARE=${FEATUREBOOK_PREPARE:-1}
+
 exec "$python" -m dashboard --server.address "$host" --server.port "$port"

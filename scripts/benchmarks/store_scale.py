@@ -70,7 +70,7 @@ def measure_store(
     try:
         started = time.perf_counter()
         wanted = max(1, n_activations // RUN_ACTIVATIONS)
-        n_runs = _fill(RunRepository(store), pool, 0, wanted)
+        n_runs = fill_runs(RunRepository(store), pool, 0, wanted)
         store.upkeep.wait()
         ingest_s = time.perf_counter() - started
     finally:
@@ -142,7 +142,7 @@ def _read_while_filling(
         first = n_runs
         try:
             while not stop.is_set():
-                first += _fill(runs, pool, first, 1)
+                first += fill_runs(runs, pool, first, 1)
         except BaseException as error:  # told to the thread that measures
             failures.append(error)
             raise
@@ -163,7 +163,7 @@ def _read_while_filling(
     return times
 
 
-def _fill(
+def fill_runs(
     runs: RunRepository, pool: Sequence[Sequence[WholeRun]], first: int, at_least: int
 ) -> int:
     """Writes batches with so many runs or a few more; returns how many."""

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,6 @@ from engine.errors import (
     JobNotFoundError,
     RequestError,
     UnknownSourceError,
-    UnsupportedError,
 )
 from engine.flights import Flight
 from store.records import Failure
@@ -95,13 +95,13 @@ def test_twenty_threads_that_ask_the_same_cause_one_generation(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inserted: list[str] = []
-    insert = RunRepository.insert_run
+    insert = RunRepository.insert_runs
 
-    def spy(self: RunRepository, *args: object) -> bool:
+    def spy(self: RunRepository, *args: Any) -> int:
         inserted.append("run")
-        return insert(self, *args)  # type: ignore[arg-type]
+        return insert(self, *args)
 
-    monkeypatch.setattr(RunRepository, "insert_run", spy)
+    monkeypatch.setattr(RunRepository, "insert_runs", spy)
     barrier = threading.Barrier(20)
     views: list[JobView] = []
 
@@ -241,7 +241,7 @@ def test_a_store_that_refuses_the_run_fails_the_job(
         raise StoreUnusableError("store.duckdb", "The disk is full.", "Free some space.")
 
     with monkeypatch.context() as patch:
-        patch.setattr(RunRepository, "insert_run", full)
+        patch.setattr(RunRepository, "insert_runs", full)
         patch.setattr(RunRepository, "insert_failure", keep_nothing)
         view = _run(bench, _request())
     assert view.failure is not None
@@ -253,15 +253,21 @@ def test_what_cannot_be_run_is_refused_at_once(bench: Bench) -> None:
     message = (Message("user", "hi"),)
     with pytest.raises(UnknownSourceError):
         bench.engine.submit(RunRequest(message, source="nope"))
-    with pytest.raises(RequestError, match="no tools"):
-        bench.engine.submit(RunRequest(message, tools=True))
     with pytest.raises(RequestError, match="without tools"):
         bench.engine.submit(RunRequest(message, source="demo", tools=True, kind="text"))
-    steering = SteeringSpec((Intervention("add", 1.0, feature=3),))
-    with pytest.raises(UnsupportedError):
+    steering = SteeringSpec((Intervention("add", 1.0, feature=96),))
+    with pytest.raises(RequestError, match="no feature 96"):
         bench.engine.submit(RunRequest(message, steering=steering))
     with pytest.raises(JobNotFoundError):
         bench.engine.job("nope")
+
+
+def test_a_model_without_features_has_no_tools(
+    make_bench: Callable[..., Bench], checkpoints: Path
+) -> None:
+    bench = make_bench(checkpoints / "llama")
+    with pytest.raises(RequestError, match="no tools"):
+        bench.engine.submit(RunRequest((Message("user", "hi"),), tools=True))
 
 
 def test_a_closed_engine_ends_its_jobs(bench: Bench) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -9,7 +11,15 @@ from engine.devices import choose_placement
 from engine.generation import Generation, generate
 from engine.hook_names import HookPoint
 from engine.loading import LanguageModel, load_language_model
-from engine.prefixes import MIN_SHARED, Prefix, Prefixes, Shared, find_layers, n_common
+from engine.prefixes import (
+    MAX_KEPT,
+    MIN_SHARED,
+    Prefix,
+    Prefixes,
+    Shared,
+    find_layers,
+    n_common,
+)
 from store.specs import SamplingSpec
 from tests.engine.checkpoints_models import ARCHITECTURES, save_model
 
@@ -161,6 +171,16 @@ def test_the_least_used_leave_when_the_room_is_used_up(llama: LanguageModel) -> 
     assert len(prefixes) == 2
     assert prefixes.find(llama.model, runs[1].token_ids, UNSTEERED) is None
     assert prefixes.find(llama.model, runs[0].token_ids, UNSTEERED) is not None
+
+
+def test_only_so_many_are_kept_as_can_be_looked_through_quickly(llama: LanguageModel) -> None:
+    done = _prefix(_generate(llama, tuple(range(10, 40))))
+    prefixes = Prefixes()
+    for number in range(MAX_KEPT + 5):
+        # none continues another: their second token differs
+        ids = (done.token_ids[0], number + 1_000, *done.token_ids[2:])
+        prefixes.keep(replace(done, run_key=f"run {number}", token_ids=ids))
+    assert len(prefixes) == MAX_KEPT
 
 
 def test_common_beginnings_are_counted() -> None:

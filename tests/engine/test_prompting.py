@@ -17,7 +17,15 @@ from engine.loading import load_tokenizer
 from engine.prompting import tokenise
 from engine.token_text import token_texts
 from engine.tokenizing import special_ids
-from store.specs import Message, ModelSpec, RunKind, RunSpec, SourceSpec, ToolSpec
+from store.specs import (
+    Message,
+    ModelSpec,
+    RunKind,
+    RunSpec,
+    SourceSpec,
+    ToolRequest,
+    ToolSpec,
+)
 from tests.engine.checkpoints_tekken import BOS_ID, N_SPECIAL, TEKKEN_VOCAB_SIZE, save_tekken
 
 SOURCE = SourceSpec(
@@ -165,3 +173,33 @@ def test_an_old_conversion_that_splits_words_wrongly_is_put_right(tmp_path: Path
     (tmp_path / "config.json").write_text(json.dumps(config))
     tokenizer = load_tokenizer(tmp_path)
     assert token_texts(tokenizer, tokenizer("AbCd")["input_ids"]) == ["Ab", "Cd"]
+
+
+CALLED = (
+    Message("user", "Where does Anna live?"),
+    Message("assistant", "", (ToolRequest("lookup", '{"person": "Anna", "attribute": "city"}'),)),
+    Message("tool", "Lisbon"),
+)
+
+
+def test_calls_and_results_are_written_by_mistral_common_itself(
+    folder: Path, tekken: PreTrainedTokenizerBase
+) -> None:
+    prompt = tokenise(tekken, _spec(*CALLED, tools=True))
+    text = "".join(token_texts(tekken, list(prompt.token_ids)))
+    assert "[TOOL_CALLS]" in text
+    assert '"person": "Anna"' in text
+    assert text.index("[TOOL_CALLS]") < text.index("[TOOL_RESULTS]") < text.index("Lisbon")
+    spoken: dict[str, str] = {}
+    for piece, role in zip(token_texts(tekken, list(prompt.token_ids)), prompt.roles, strict=True):
+        spoken[role] = spoken.get(role, "") + piece
+    assert "Where does Anna live?" in spoken["user"]
+    assert "lookup" in spoken["assistant"]
+    assert "Lisbon" in spoken["tool"]
+
+
+def test_equal_chats_with_calls_have_equal_ids(tekken: PreTrainedTokenizerBase) -> None:
+    one, other = (tokenise(tekken, _spec(*CALLED, tools=True)) for _ in range(2))
+    assert one == other
+    changed = (CALLED[0], CALLED[1], Message("tool", "Porto"))
+    assert tokenise(tekken, _spec(*changed, tools=True)) != one

@@ -18,6 +18,8 @@ from store.removal import delete_runs
 from store.specs import Message, SamplingSpec
 from tests.engine.conftest import Bench
 
+_SHARED = 8
+"""Place of the shared beginning among what generate takes."""
 QUESTION = "Where does Anna live, and where does Karim work these days?"
 
 
@@ -102,7 +104,7 @@ def test_what_earlier_runs_have_left_gives_way_where_memory_is_short(
 
     def short_of_memory(*values: Any) -> Generation:
         # the first try goes on from the other seed's run, and its tokens are seen before it fails
-        if values[-1] is not None:
+        if values[_SHARED] is not None:
             generate(*values)
             refused.append(True)
             raise torch.OutOfMemoryError("CUDA out of memory")

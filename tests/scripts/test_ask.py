@@ -44,9 +44,17 @@ def test_the_second_time_the_answer_comes_from_the_store(tmp_path: Path) -> None
     assert run["run_key"] in again.stderr
 
 
+def test_an_answer_is_steered(tmp_path: Path) -> None:
+    steer = '[{"kind": "erase", "feature": 531, "positions": "answering"}]'
+    done = _ask(tmp_path / "store.duckdb", EXAMPLES[0].prompt, "--json", "--steer", steer)
+    assert done.returncode == 0, done.stderr
+    [resolved] = json.loads(done.stdout)["steering"]
+    assert (resolved["kind"], resolved["raw_strength"]) == ("erase", 1)
+
+
 def test_offered_tools_are_called(tmp_path: Path) -> None:
     done = _ask(tmp_path / "store.duckdb", EXAMPLES[2].prompt, "--tools")
-    assert "[TOOL_CALLS]" in done.stdout, done.stderr
+    assert done.stdout == "Gaia Torres speaks Japanese.\n", done.stderr
 
 
 @pytest.mark.parametrize(
@@ -56,6 +64,8 @@ def test_offered_tools_are_called(tmp_path: Path) -> None:
         (["hi", "--temperature", "nan"], "temperature must be between 0 and 10, not nan"),
         (["hi", "--temperature", "-1"], "temperature must be between"),
         (["hi", "--source", "nope"], "no source named 'nope'"),
+        (["hi", "--steer", "add"], "--steer is no JSON"),
+        (["hi", "--steer", '[{"kind": "add", "feature": 99999}]'], "has no feature 99,999"),
         (["hi " * 3000], "reads at most"),
         (["hi", "--read", "--tools"], "read without tools"),
     ],

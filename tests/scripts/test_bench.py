@@ -57,6 +57,19 @@ def test_the_store_is_measured_beside_its_peers(capsys: pytest.CaptureFixture[st
     assert figures["figures"][0]["title"].startswith("Bytes")
 
 
+@pytest.mark.slow
+def test_what_pages_about_features_read_is_measured_with_its_bounds(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert bench.main(["features", "--activations", "64000", "--repeats", "1", "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["features"]["n_activations"] >= 64_000
+    assert all(figure["sides"][0]["median"] > 0 for figure in printed["figures"])
+    titles = " ".join(figure["title"] for figure in printed["figures"])
+    for part in ("feature page", "search by token", "search by filters", "compare"):
+        assert part in titles
+
+
 def test_an_unknown_benchmark_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         bench.main(["nope"])

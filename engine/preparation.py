@@ -1,0 +1,88 @@
+"""What a newcomer finds: questions asked, features labelled, vectors and detectors made.
+
+Invariant: only what a person could have started on the pages, in the same way, one after the other;
+each part is stored as it is finished, so that a cancelled preparation goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from engine.confabulation_lab import ConfabulationLab
+from engine.detection.settings import DetectionSettings
+from engine.errors import EngineError, GenerationCancelled
+from engine.feature_lab import FeatureLab
+from engine.filling import FillRequest
+from engine.lab_context import LabContext
+from engine.steering_lab import SteeringLab
+from engine.tasks import TaskProgress, TaskResult, TaskView
+
+SET_NAME = "demo"
+N_QUESTIONS = 240
+"""Questions asked, each with and without tools: enough for labels and a first look."""
+_WAIT_SLICE_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """Prepares a toy source for a first look."""
+
+    context: LabContext
+    features: FeatureLab
+    steering: SteeringLab
+    confabulation: ConfabulationLab
+
+    def start(self, source: str, asked_by: str, n_questions: int = N_QUESTIONS) -> TaskView:
+        """Asks questions of a toy source's world, and makes what the pages show of the answers.
+
+        Args:
+            source: name of a toy source.
+            asked_by: who asks.
+            n_questions: of the demo's set, each asked with and without tools.
+
+        Raises:
+            RequestError: if the source has no world of its own.
+        """
+        asked = self.confabulation.ensure_set(SET_NAME, source, asked_by)
+        parts: tuple[tuple[str, Callable[[], TaskView]], ...] = (
+            (
+                "Questions",
+                lambda: self.confabulation.start_fill(
+                    FillRequest(asked.name, source, limit=n_questions, asked_by=asked_by)
+                ),
+            ),
+            ("Labels", lambda: self.features.start_labels(source, asked_by)),
+            ("Map", lambda: self.features.start_map(source, asked_by)),
+            ("Vectors", lambda: self.steering.prepare_library(source, asked_by)),
+            (
+                "Detectors",
+                lambda: self.confabulation.detectors.start_evaluation(
+                    asked.name, source, DetectionSettings(), asked_by
+                ),
+            ),
+        )
+
+        def work(progress: TaskProgress) -> TaskResult:
+            for number, (name, begin) in enumerate(parts):
+                progress.tell(number, len(parts), name)
+                self._follow(begin(), progress, number, len(parts))
+            return {"source": source, "set": asked.name}
+
+        title = f"Preparing {source}"
+        return self.context.tasks.start("prepare", source, title, asked_by, work)
+
+    def _follow(self, part: TaskView, progress: TaskProgress, number: int, n_parts: int) -> None:
+        """Waits for a part, telling how far it is; cancels it if the whole is cancelled."""
+        while part.is_active:
+            try:
+                share = f" {part.n_done:,} of {part.n_total:,}" if part.n_total else ""
+                progress.tell(number, n_parts, f"{part.title}:{share}")
+            except GenerationCancelled:
+                self.context.tasks.cancel(part.task_id)
+                raise
+            part = self.context.tasks.wait(part.task_id, _WAIT_SLICE_S)
+        if part.state == "cancelled":
+            raise GenerationCancelled
+        if part.failure is not None:
+            raise EngineError(part.failure.message, part.failure.hint)

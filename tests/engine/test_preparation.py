@@ -1,0 +1,32 @@
+"""The first look: a toy source is asked, labelled, steered and judged by one task."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engine.api import Engine, EngineSettings
+from engine.preparation import SET_NAME
+from store.connection import Store
+from store.labels import LabelRepository
+from store.runs import RunRepository
+
+
+@pytest.mark.slow
+def test_one_task_makes_something_for_every_page(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "store.duckdb")
+    engine = Engine(RunRepository(store), EngineSettings(device="cpu"))
+    try:
+        begun = engine.preparation.start("demo", "ann", n_questions=40)
+        ended = engine.tasks.wait(begun.task_id, 300)
+        assert (ended.state, ended.failure) == ("done", None)
+        counts = engine.confabulation.count_outcomes(SET_NAME, "demo")
+        assert sum(item.n_answers for item in counts) == 80
+        assert LabelRepository(store).get_current_labels("demo")
+        assert engine.features.find_map("demo") is not None
+        assert engine.steering.vectors("demo")
+        assert engine.confabulation.detectors.list_evaluations("demo")
+    finally:
+        engine.close()
+        store.close()
