@@ -12,21 +12,24 @@ from collections.abc import Callable
 from typing import Annotated, Literal
 
 from fastapi import FastAPI, Query, Request
-from fastapi import Path as PathParameter
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
 
 from dashboard import api_errors
+from dashboard.api_confabulation import add_confabulation_calls
 from dashboard.api_docs import docs_page
-from dashboard.api_models import FeatureOut, JobOut, RunIn, RunOut, feature_out, job_out, run_out
+from dashboard.api_features import add_feature_calls
+from dashboard.api_models import JobOut, RunIn, RunOut, job_out, run_out
 from dashboard.api_snapshots import add_snapshot_calls
+from dashboard.api_steering import add_steering_calls
 from dashboard.body_limit import BodyLimit
 from dashboard.limited_stream import LimitedStream
-from dashboard.links import MAX_INDEX, MAX_SQL_CHARS, ViewState, to_path
+from dashboard.links import MAX_SQL_CHARS, ViewState, to_path
 from dashboard.services import Services
 from engine.api import JobView
 from store.errors import RunNotFoundError
 from store.formats import FORMATS, iter_bytes
+from store.run_interventions import RunInterventionRepository
 from store.sandbox import run_query
 
 MAX_BODY_BYTES = 10_000_000
@@ -34,7 +37,6 @@ DEFAULT_ROWS = 1_000
 MAX_ROWS = 100_000
 QUERY_TIMEOUT_S = 10.0
 WAIT_LIMIT_S = 300.0
-N_CONTEXTS = 20
 _POLL_S = (0.01, 0.25)
 _CREATED_BY = "api"
 
@@ -92,19 +94,6 @@ def create_api(
         services = await run_in_threadpool(get)
         return _job(request, await run_in_threadpool(services.engine.cancel, job_id))
 
-    @api.get("/features/{source}/{feature}")
-    async def get_feature(
-        request: Request, source: str, feature: Annotated[int, PathParameter(ge=0, le=MAX_INDEX)]
-    ) -> FeatureOut:
-        """Statistics, label and strongest contexts of a feature over everything stored."""
-        services = await run_in_threadpool(get)
-        stats = await run_in_threadpool(services.features.get_feature_stats, source, feature)
-        contexts = await run_in_threadpool(
-            services.features.list_top_contexts, source, feature, N_CONTEXTS
-        )
-        url = _url(request, "feature", ViewState(source=source, feature=feature))
-        return feature_out(source, stats, contexts, url)
-
     @api.get("/sql")
     async def get_sql(
         request: Request,
@@ -133,7 +122,10 @@ def create_api(
         }
         return LimitedStream(pieces, media_type=FORMATS[format], headers=headers)
 
+    add_confabulation_calls(api, get)
+    add_feature_calls(api, get, wait_limit_s)
     add_snapshot_calls(api, get)
+    add_steering_calls(api, get)
     return api
 
 
@@ -152,7 +144,10 @@ async def _run(request: Request, services: Services, run_key: str, memoized: boo
     stored = await run_in_threadpool(services.runs.find_run, run_key)
     if stored is None:
         raise RunNotFoundError(run_key)
-    return run_out(stored, memoized, _url(request, "ask", ViewState(run=run_key)))
+    achieved = RunInterventionRepository(services.store)
+    interventions = await run_in_threadpool(achieved.list_interventions, run_key)
+    url = _url(request, "ask", ViewState(run=run_key))
+    return run_out(stored, interventions, memoized, url)
 
 
 def _job(request: Request, job: JobView) -> JobOut:

@@ -19,21 +19,37 @@ from engine.errors import (
     DeviceError,
     EngineError,
     JobNotFoundError,
+    TaskNotFoundError,
     UnknownSourceError,
 )
 from store.errors import (
+    DetectorNotFoundError,
+    FeatureListNotFoundError,
+    LabelConflictError,
+    LabelNotFoundError,
+    NotTheAuthorError,
+    QuestionSetNotFoundError,
     RunNotFoundError,
     SnapshotNotFoundError,
     SourceNotFoundError,
     StoreError,
     StoreLockedError,
     StoreUnusableError,
+    SweepNotFoundError,
+    VectorNotFoundError,
 )
 
 _NOT_FOUND = (
+    QuestionSetNotFoundError,
+    DetectorNotFoundError,
+    FeatureListNotFoundError,
+    LabelNotFoundError,
     RunNotFoundError,
     SnapshotNotFoundError,
     SourceNotFoundError,
+    SweepNotFoundError,
+    TaskNotFoundError,
+    VectorNotFoundError,
     JobNotFoundError,
     UnknownSourceError,
 )
@@ -49,11 +65,15 @@ def error_response(status: int, error_type: str, message: str, hint: str = "") -
 
 
 def status_of(error: StoreError | EngineError) -> int:
-    """404 for what is not there, 503 for a broken machine, 400 for what was asked."""
+    """404 for what is not there, 503 for a broken machine, else what is wrong with the request."""
     if isinstance(error, _NOT_FOUND):
         return 404
     if isinstance(error, _UNAVAILABLE):
         return 503
+    if isinstance(error, LabelConflictError):
+        return 409
+    if isinstance(error, NotTheAuthorError):
+        return 403
     return 500 if isinstance(error, CaptureError) else 400
 
 

@@ -6,14 +6,25 @@ refused, so that a misspelt setting is never silently ignored.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from engine.api import JobView, RunRequest
-from store.records import Context, FeatureStats, Run, StoredRun
-from store.specs import Intervention, Message, SamplingSpec, SteeringSpec
+from store.records import Run, StoredRun
+from store.specs import Message, SamplingSpec, ToolRequest, parse_interventions
+from store.steering_records import RunIntervention
+
+
+class ToolRequestModel(BaseModel):
+    """A call of a tool that a message of the assistant makes."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    arguments: str = Field(description="A JSON object, as text.")
 
 
 class MessageIn(BaseModel):
@@ -23,6 +34,48 @@ class MessageIn(BaseModel):
 
     role: Literal["system", "user", "assistant", "tool"]
     content: str
+    tool_calls: list[ToolRequestModel] = Field(
+        default_factory=list,
+        description="Of the assistant; tools' messages follow in order.",
+        exclude_if=lambda calls: not calls,
+    )
+
+    def to_message(self) -> Message:
+        """As the engine takes it.
+
+        Raises:
+            InvalidSpecError: if it cannot be such a message.
+        """
+        calls = tuple(ToolRequest(call.name, call.arguments) for call in self.tool_calls)
+        return Message(self.role, self.content, calls)
+
+    @classmethod
+    def of(cls, message: Message) -> Self:
+        """As it is shown."""
+        calls = [
+            ToolRequestModel(name=call.name, arguments=call.arguments)
+            for call in message.tool_calls
+        ]
+        return cls(role=message.role, content=message.content, tool_calls=calls)
+
+
+class ConditionIn(BaseModel):
+    """When an intervention applies; give either `features` or `vector_id`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    threshold: float
+    features: list[int] = Field(default_factory=list)
+    weights: list[float] = Field(default_factory=list, description="One a feature; default: ones.")
+    vector_id: str | None = None
+    bias: float = 0.0
+    measure: str = Field(default="dot", description="Of a vector: dot or cosine.")
+    side: str = Field(default="above", description="above or below the threshold.")
+    at: str = Field(
+        default="here",
+        description="here, on every token, or last_prompt, once on the last token of the prompt.",
+    )
+    layer: int | None = Field(default=None, description="Where a vector is compared.")
 
 
 class InterventionIn(BaseModel):
@@ -30,12 +83,24 @@ class InterventionIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    kind: str
-    strength: float
+    kind: str = Field(description="add, clamp, ablate, scale or erase.")
+    strength: float = Field(default=0.0, description="Not used by ablate and erase.")
     feature: int | None = None
     vector_id: str | None = None
-    unit: str = "raw"
-    positions: str = "all"
+    unit: str = Field(
+        default="raw",
+        description="raw; norm, times the mean residual norm; max, times the feature's maximum.",
+    )
+    positions: str = Field(
+        default="all",
+        description="all, generated, last_prompt, answering, or a span such as 3:8 or 3:.",
+    )
+    layer: int | None = Field(default=None, description="Default: the SAE's, or the vector's own.")
+    condition: ConditionIn | None = None
+    source_id: str | None = Field(default=None, description="Of the feature, to be checked.")
+    raw_strength: float | None = Field(
+        default=None, description="Strength as another run resolved it; default: resolved anew."
+    )
 
 
 class RunIn(BaseModel):
@@ -69,7 +134,7 @@ class RunIn(BaseModel):
         if self.messages is None:
             messages: tuple[Message, ...] = (Message("user", self.prompt or ""),)
         else:
-            messages = tuple(Message(item.role, item.content) for item in self.messages)
+            messages = tuple(item.to_message() for item in self.messages)
         return RunRequest(
             messages=messages,
             source=self.source,
@@ -82,19 +147,7 @@ class RunIn(BaseModel):
                 top_k=self.top_k,
                 seed=self.seed,
             ),
-            steering=SteeringSpec(
-                tuple(
-                    Intervention(
-                        kind=item.kind,
-                        strength=item.strength,
-                        feature=item.feature,
-                        vector_id=item.vector_id,
-                        unit=item.unit,
-                        positions=item.positions,
-                    )
-                    for item in self.steering
-                )
-            ),
+            steering=parse_interventions([item.model_dump() for item in self.steering]),
             created_by=created_by,
         )
 
@@ -135,6 +188,9 @@ class RunOut(BaseModel):
     seed: int
     tools: bool
     steering: str
+    interventions: list[dict[str, JsonValue]] = Field(
+        description="What was asked of each intervention, and what it achieved."
+    )
     compute_s: float
     hits: int
     created_by: str
@@ -163,22 +219,9 @@ class JobOut(BaseModel):
     run_url: str
 
 
-class FeatureOut(BaseModel):
-    """A feature over everything stored of its source, and where it fired most."""
-
-    source: str
-    source_id: str
-    feature: int
-    n_tokens_active: int
-    density: float
-    max_value: float
-    mean_value: float
-    label: str | None
-    url: str
-    top_contexts: list[dict[str, JsonValue]]
-
-
-def run_out(stored: StoredRun, memoized: bool, url: str) -> RunOut:
+def run_out(
+    stored: StoredRun, interventions: tuple[RunIntervention, ...], memoized: bool, url: str
+) -> RunOut:
     """A stored run as the API gives it."""
     run: Run = stored.run
     return RunOut(
@@ -188,7 +231,7 @@ def run_out(stored: StoredRun, memoized: bool, url: str) -> RunOut:
         source_id=run.source_id,
         kind=run.kind,
         prompt=run.prompt,
-        messages=[MessageIn(role=item.role, content=item.content) for item in run.messages],
+        messages=[MessageIn.of(item) for item in run.messages],
         response=run.response,
         finish_reason=run.finish_reason,
         n_prompt_tokens=run.n_prompt_tokens,
@@ -200,6 +243,7 @@ def run_out(stored: StoredRun, memoized: bool, url: str) -> RunOut:
         seed=run.seed,
         tools=run.tools,
         steering=run.steering,
+        interventions=[asdict(item) for item in interventions],
         compute_s=run.compute_s,
         hits=run.hits,
         created_by=run.created_by,
@@ -244,32 +288,4 @@ def job_out(job: JobView, url: str, run_url: str) -> JobOut:
         else {"type": failure.error_type, "message": failure.message, "hint": failure.hint},
         url=url,
         run_url=run_url,
-    )
-
-
-def feature_out(
-    source: str, stats: FeatureStats, contexts: tuple[Context, ...], url: str
-) -> FeatureOut:
-    """A feature as the API gives it."""
-    return FeatureOut(
-        source=source,
-        source_id=stats.source_id,
-        feature=stats.feature,
-        n_tokens_active=stats.n_tokens_active,
-        density=stats.density,
-        max_value=stats.max_value,
-        mean_value=stats.mean_value,
-        label=stats.label,
-        url=url,
-        top_contexts=[
-            {
-                "run_key": item.run_key,
-                "position": item.position,
-                "value": item.value,
-                "before": item.before,
-                "text": item.text,
-                "after": item.after,
-            }
-            for item in contexts
-        ],
     )

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Literal, get_args
 from urllib.parse import urlencode
 
-Colour = Literal["feature", "surprise", "entropy", "features"]
+Colour = Literal["feature", "surprise", "entropy", "features", "detector"]
 Show = Literal["chart", "plan"]
 SHOWS: tuple[str, ...] = get_args(Show)
 Mark = Literal["bar", "line", "point", "area"]
@@ -21,10 +21,21 @@ MARKS: tuple[str, ...] = get_args(Mark)
 COLOURS: tuple[str, ...] = get_args(Colour)
 Scope = Literal["token", "run", "generated"]
 SCOPES: tuple[str, ...] = get_args(Scope)
+Positions = Literal["all", "generated", "prompt", "last_prompt"]
+POSITIONS: tuple[str, ...] = get_args(Positions)
+Groups = Literal["question", "run"]
+GROUPS: tuple[str, ...] = get_args(Groups)
+Role = Literal["system", "user", "assistant", "tool"]
+ROLES: tuple[str, ...] = get_args(Role)
+Dense = Literal["shown"]
+Tools = Literal["off", "on"]
+TOOLS: tuple[str, ...] = get_args(Tools)
 MAX_SOURCE_CHARS = 80
 MAX_SQL_CHARS = 20_000
 MAX_COLUMN_CHARS = 200
 MAX_WORDS_CHARS = 8_000
+MAX_STEER_CHARS = 45_000
+"""A gate over hundreds of features is long; such a link goes under a short id."""
 MAX_LINK_CHARS = 2_000
 """Longer states go under a short id in the store: mail and chat cut longer addresses."""
 MAX_INDEX = 2**31 - 1
@@ -34,6 +45,7 @@ _SOURCE = re.compile(r"[A-Za-z0-9._-]{1,80}")
 _STATE_ID = re.compile(r"[0-9a-f]{8,64}")
 _MOMENT = re.compile(r"\d{8}T\d{6}\.\d{3}Z", re.ASCII)
 _MOMENT_FORMAT = "%Y%m%dT%H%M%S.%fZ"
+_RATE = re.compile(r"0\.[0-9]{1,3}", re.ASCII)
 _INDEX = re.compile(r"[0-9]{1,10}", re.ASCII)
 
 
@@ -63,12 +75,21 @@ class ViewState:
         other: key of a second run, compared with `run`.
         list: id of a list of features.
         sort: name of what rows are ordered by.
+        page: of many rows, counted from 0.
+        dense: whether features of very many tokens, and of first tokens alone, are shown too.
+        role: whose tokens are meant.
+        positions: tokens of a run whose largest value counts for it; groups: what counts once.
         prompt: a question to steer.
         steer: interventions, as compact JSON.
         vector: id of a steering vector.
-        sweep: id of a sweep.
-        set: id of a set of questions.
+        sweep: id of a sweep; cell: number of one of its cells.
+        set: name or id of a set of questions.
+        tools: answers without tools, or with them.
+        outcome: what holds of the answers that are shown.
         detector: id of a detector.
+        rate: share of right answers that may be flagged, 0 to 1.
+        slice: part of the answers.
+        curves: detectors whose curves are drawn: beginnings of their ids, divided by commas.
         task: id of long work on the server that runs it.
         state: short id of a state that is too long for an address, kept in the store.
         at: when the link was made; a page says what changed since.
@@ -98,12 +119,23 @@ class ViewState:
     other: str | None = None
     list: str | None = None
     sort: str | None = None
+    page: int | None = None
+    dense: Dense | None = None
+    role: Role | None = None
+    positions: Positions | None = None
+    groups: Groups | None = None
     prompt: str | None = None
     steer: str | None = None
     vector: str | None = None
     sweep: str | None = None
+    cell: int | None = None
     set: str | None = None
+    tools: Tools | None = None
+    outcome: str | None = None
     detector: str | None = None
+    rate: float | None = None
+    slice: str | None = None
+    curves: str | None = None
     task: str | None = None
     state: str | None = None
     at: datetime | None = None
@@ -161,11 +193,11 @@ def parse_link(params: Mapping[str, str]) -> ParsedLink:
         problems.append(f"The link's {name} is no column: it is too long.")
         return None
 
-    def words(name: str) -> str | None:
+    def words(name: str, most: int = MAX_WORDS_CHARS) -> str | None:
         value = params.get(name)
-        if value is None or len(value) <= MAX_WORDS_CHARS:
+        if value is None or len(value) <= most:
             return value or None
-        problems.append(f"The link's {name} is longer than {MAX_WORDS_CHARS:,} characters.")
+        problems.append(f"The link's {name} is longer than {most:,} characters.")
         return None
 
     q = params.get("q")
@@ -174,6 +206,9 @@ def parse_link(params: Mapping[str, str]) -> ParsedLink:
         q = None
     colour, scope = choice("colour", COLOURS), choice("scope", SCOPES)
     show, mark = choice("show", SHOWS), choice("mark", MARKS)
+    role, dense = choice("role", ROLES), choice("dense", get_args(Dense))
+    positions, groups = choice("positions", POSITIONS), choice("groups", GROUPS)
+    tools, rate = choice("tools", TOOLS), matching("rate", _RATE, "a share such as 0.1")
     at = matching("at", _MOMENT, "a time such as 20260131T120000.000Z")
     moment = None if at is None else _parse_moment(at)
     if at is not None and moment is None:
@@ -203,12 +238,23 @@ def parse_link(params: Mapping[str, str]) -> ParsedLink:
         other=matching("other", _RUN_KEY, "a run key of 64 hexadecimal digits"),
         list=matching("list", _STATE_ID, "the id of a list"),
         sort=matching("sort", _JOB_ID, "an order"),
+        page=index("page"),
+        dense=next((item for item in get_args(Dense) if item == dense), None),
+        role=next((item for item in get_args(Role) if item == role), None),
+        positions=next((item for item in get_args(Positions) if item == positions), None),
+        groups=next((item for item in get_args(Groups) if item == groups), None),
         prompt=words("prompt"),
-        steer=words("steer"),
+        steer=words("steer", MAX_STEER_CHARS),
         vector=matching("vector", _STATE_ID, "the id of a vector"),
         sweep=matching("sweep", _STATE_ID, "the id of a sweep"),
+        cell=index("cell"),
         set=matching("set", _JOB_ID, "the id of a set of questions"),
+        tools=next((item for item in get_args(Tools) if item == tools), None),
+        outcome=matching("outcome", _JOB_ID, "an outcome"),
         detector=matching("detector", _STATE_ID, "the id of a detector"),
+        rate=None if rate is None else float(rate),
+        slice=column("slice"),
+        curves=column("curves"),
         task=matching("task", _JOB_ID, "a task's id"),
         state=matching("state", _STATE_ID, "the id of a kept state"),
         at=moment,

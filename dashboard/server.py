@@ -26,7 +26,7 @@ from dashboard.api import create_api
 from dashboard.guard import AccessGuard
 from dashboard.return_path import ReturnPath
 from dashboard.secrets_file import secret_names
-from dashboard.services import close_services, get_services
+from dashboard.services import Services, close_services, get_services
 from dashboard.settings import ServerSettings
 from engine.api import EngineSettings
 from store.errors import StoreError
@@ -79,11 +79,20 @@ async def healthz(_request: Request) -> JSONResponse:
 async def lifespan(_app: st.App) -> AsyncGenerator[None]:
     """Opens the store before a page needs it; one that cannot be opened does not end the server."""
     try:
-        await run_in_threadpool(get_services)
+        services = await run_in_threadpool(get_services)
+        if ServerSettings().featurebook_prepare:
+            await run_in_threadpool(prepare_if_empty, services)
     except StoreError as error:
         sys.stderr.write(f"featurebook: {error.message} {error.hint}\n")
     yield
     await run_in_threadpool(close_services)
+
+
+def prepare_if_empty(services: Services) -> None:
+    """Begins to fill an empty store from a toy source, in the background."""
+    source = services.engine.sources()[0]
+    if source.is_toy and source.is_ready and not services.runs.summarise().n_runs:
+        services.engine.preparation.start(source.name, "first start")
 
 
 app = st.App(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import getpass
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import streamlit as st
@@ -23,6 +23,10 @@ _MAX_REQUESTS = 50
 _QUERY = "query_job"
 _HISTORY = "past_queries"
 _MAX_HISTORY = 50
+_NOTICE = "notice"
+_PAIRS = "jobs_by_steered_job"
+_EDITED = "edited"
+_MAX_PAST = 50
 
 
 def read_link() -> ParsedLink:
@@ -74,10 +78,34 @@ def mirror(key: str, value: str | None) -> None:
     st.session_state[key] = value
 
 
+def mirror_many(key: str, values: Sequence[str]) -> None:
+    """Makes a widget of several choices show what the link says, before it is drawn."""
+    st.session_state[key] = list(values)
+
+
+def widget_values(key: str) -> tuple[str, ...]:
+    """What a widget of several choices holds now."""
+    values = st.session_state.get(key)
+    if not isinstance(values, list):
+        return ()
+    return tuple(value for value in values if isinstance(value, str))
+
+
 def widget_value(key: str) -> str | None:
     """What a widget of choices holds now."""
     value = st.session_state.get(key)
     return value if isinstance(value, str) else None
+
+
+def tell(message: str, hint: str = "") -> None:
+    """Keeps a notice for the next drawing of the page: a callback cannot draw it itself."""
+    st.session_state[_NOTICE] = (message, hint)
+
+
+def take_notice() -> tuple[str, str] | None:
+    """The notice that a callback left, once."""
+    found: tuple[str, str] | None = st.session_state.pop(_NOTICE, None)
+    return found
 
 
 def user_name() -> str:
@@ -186,3 +214,66 @@ def selected_cell(key: str) -> tuple[int, str] | None:
     """Row and column of the one cell that is selected in a table."""
     cells = st.session_state.get(key, {}).get("selection", {}).get("cells", [])
     return (int(cells[0][0]), str(cells[0][1])) if cells else None
+
+
+def remember_pair(steered_job: str, plain_job: str) -> None:
+    """Keeps which job answers plainly what another one answers steered."""
+    pairs: dict[str, str] = st.session_state.setdefault(_PAIRS, {})
+    pairs[steered_job] = plain_job
+    while len(pairs) > _MAX_REQUESTS:
+        del pairs[next(iter(pairs))]
+
+
+def find_pair(steered_job: str) -> str | None:
+    """The plain job of a steered one that was asked in this session."""
+    pairs: dict[str, str] = st.session_state.get(_PAIRS, {})
+    return pairs.get(steered_job)
+
+
+def editor_round(name: str, content: str) -> int:
+    """A number for the keys of an editor's widgets: another one when others changed the content.
+
+    What was there before can be had back by `take_past`.
+    """
+    known, number, past = st.session_state.get(f"{_EDITED}-{name}", (None, 0, ()))
+    if known != content:
+        past = past if known is None else (*past, known)[-_MAX_PAST:]
+        number += 1
+        st.session_state[f"{_EDITED}-{name}"] = (content, number, past)
+    return int(number)
+
+
+def note_edit(name: str, content: str) -> None:
+    """The widgets themselves hold this content now: they stay, and what was before is past."""
+    known, number, past = st.session_state.get(f"{_EDITED}-{name}", (None, 0, ()))
+    if known != content:
+        past = past if known is None else (*past, known)[-_MAX_PAST:]
+        st.session_state[f"{_EDITED}-{name}"] = (content, number, past)
+
+
+def has_past(name: str) -> bool:
+    """Whether there is anything to undo in an editor."""
+    return bool(st.session_state.get(f"{_EDITED}-{name}", (None, 0, ()))[2])
+
+
+def take_past(name: str) -> str | None:
+    """The content before the last change, which is undone by showing it; None if there is none."""
+    _, number, past = st.session_state.get(f"{_EDITED}-{name}", (None, 0, ()))
+    if not past:
+        return None
+    st.session_state[f"{_EDITED}-{name}"] = (past[-1], number + 1, past[:-1])
+    return str(past[-1])
+
+
+def copy_number(from_key: str, to_key: str, low: float, high: float) -> None:
+    """Makes one number widget show what another one holds, within the range of the first."""
+    value = st.session_state.get(from_key)
+    if isinstance(value, int | float):
+        st.session_state[to_key] = min(max(float(value), low), high)
+
+
+def selected_number(key: str, selection: str, name: str) -> int | None:
+    """The whole number that a click on a chart selected, if it selected one mark."""
+    marks = st.session_state.get(key, {}).get("selection", {}).get(selection, [])
+    value = marks[0].get(name) if isinstance(marks, list) and marks else None
+    return int(value) if isinstance(value, int | float) else None

@@ -30,3 +30,8 @@ class ServerSettings(BaseSettings):
         default=False,
         description="Serve any address without a token; set by `scripts/run.sh --insecure`.",
     )
+    featurebook_prepare: bool = Field(
+        default=False,
+        description="Ask a toy default source some questions at the first start, so that every "
+        "page has something to show; `scripts/run.sh` sets it.",
+    )

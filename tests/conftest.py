@@ -17,6 +17,8 @@ from tests.chromium import find_chromium
 
 _SETTINGS = (
     "ANTHROPIC_API_KEY",
+    "ANTHROPIC_BASE_URL",
+    "ANTHROPIC_MODEL",
     "DEVICE",
     "HF_ENDPOINT",
     "HF_HUB_CACHE",

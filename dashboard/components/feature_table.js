@@ -1,4 +1,5 @@
-// Draws features as table rows with a bar for the value; tells Python which row was chosen.
+// Draws features as table rows with a bar for the value; tells Python which row was chosen, or
+// opens its feature's page where nothing is to be chosen.
 // Text enters the page by textContent only. Sorting happens here; one handler serves all rows.
 
 const PAGE_ROWS = 200;
@@ -12,20 +13,55 @@ function cellText(column, value) {
     return percent.toFixed(percent < 1 ? 2 : percent < 10 ? 1 : 0) + "%";
   }
   if (column.kind === "value") return Number(value.toPrecision(3)).toString();
+  if (column.kind === "signed") return (value > 0 ? "+" : "") + Number(value.toPrecision(3)).toString();
   if (column.kind === "count") return value.toLocaleString("en-US");
   return String(value);
 }
 
-function drawCell(cell, column, value, largest) {
+const SVG = "http://www.w3.org/2000/svg";
+
+function histogram(heights) {
+  const chart = document.createElementNS(SVG, "svg");
+  chart.setAttribute("viewBox", `0 0 ${heights.length} 1`);
+  chart.setAttribute("preserveAspectRatio", "none");
+  heights.forEach((height, index) => {
+    const bar = document.createElementNS(SVG, "rect");
+    const shown = height > 0 ? Math.max(height, 0.06) : 0;
+    bar.setAttribute("x", String(index));
+    bar.setAttribute("y", String(1 - shown));
+    bar.setAttribute("width", "0.85");
+    bar.setAttribute("height", String(shown));
+    chart.append(bar);
+  });
+  return chart;
+}
+
+function drawCell(cell, column, value, largest, link) {
   cell.className = column.kind;
   if (column.kind === "feature") {
-    cell.textContent = String(value);
+    if (link === null) {
+      cell.textContent = String(value);
+      return;
+    }
+    const anchor = document.createElement("a");
+    anchor.href = link + String(value);
+    anchor.target = "_self";
+    anchor.textContent = String(value);
+    cell.append(anchor);
+    return;
+  }
+  if (column.kind === "histogram") {
+    if (value?.length) cell.append(histogram(value));
     return;
   }
   const text = document.createElement("span");
   text.textContent = cellText(column, value);
   cell.append(text);
-  if (column.bar && value > 0 && largest > 0) {
+  if (column.kind === "label" && value) cell.title = value;
+  if (column.kind === "signed" && value && largest > 0) {
+    cell.style.setProperty("--part", `${(50 * Math.abs(value)) / largest}%`);
+    cell.classList.add("bar", value > 0 ? "positive" : "negative");
+  } else if (column.bar && value > 0 && largest > 0) {
     cell.style.setProperty("--part", `${(100 * value) / largest}%`);
     cell.classList.add("bar");
   }
@@ -65,7 +101,7 @@ function draw(state) {
     head.append(cell);
   });
   const largest = data.columns.map((column, index) =>
-    column.bar ? Math.max(0, ...data.rows.map((row) => row[index] ?? 0)) : 0);
+    column.bar || column.kind === "signed" ? Math.max(0, ...data.rows.map((row) => Math.abs(row[index] ?? 0))) : 0);
   const body = document.createDocumentFragment();
   for (const row of ordered(state).slice(0, state.limit)) {
     const line = document.createElement("tr");
@@ -74,7 +110,7 @@ function draw(state) {
     line.setAttribute("aria-selected", String(row[0] === state.selected));
     data.columns.forEach((column, index) => {
       const cell = document.createElement("td");
-      drawCell(cell, column, row[index], largest[index]);
+      drawCell(cell, column, row[index], largest[index], data.link);
       line.append(cell);
     });
     body.append(line);
@@ -93,6 +129,10 @@ function mark(state) {
 }
 
 function pick(state, line) {
+  if (!state.data.is_picked) {
+    line.querySelector("td.feature a")?.click();
+    return;
+  }
   const feature = Number(line.dataset.feature);
   state.selected = state.selected === feature ? null : feature;
   mark(state);
@@ -127,7 +167,9 @@ function onClick(state, event) {
   const button = event.target.closest("th button");
   if (button) {
     const column = Number(button.dataset.column);
-    const isText = state.data.columns[column].kind === "label";
+    const kind = state.data.columns[column].kind;
+    if (kind === "histogram") return;
+    const isText = kind === "label" || kind === "text";
     const same = state.sort?.column === column;
     state.sort = { column, direction: same ? -state.sort.direction : isText ? 1 : -1 };
     draw(state);
@@ -138,6 +180,7 @@ function onClick(state, event) {
     draw(state);
     return;
   }
+  if (event.target.closest("td a")) return;
   const line = event.target.closest("tbody tr");
   if (line && String(getSelection()) === "") pick(state, line);
 }
@@ -155,13 +198,14 @@ export default function (component) {
     states.set(parentElement, state);
   }
   state.send = setTriggerValue;
+  root.classList.toggle("tall", data.is_tall);
   const names = data.columns.map((column) => column.name).join();
   if (state.names !== names) {
     state.sort = null;
     state.limit = PAGE_ROWS;
     state.names = names;
   }
-  const content = JSON.stringify(data.rows);
+  const content = JSON.stringify([data.rows, data.link]);
   const isOther = state.content !== content;
   state.content = content;
   state.data = data;

@@ -1,4 +1,4 @@
-"""The feature table: features as rows with their values, one of them chosen.
+"""The feature table: features as rows with their values and labels, one of them chosen.
 
 Invariant: the component gets rows and returns the chosen feature; it never fetches. Labels go to
 the browser as data and into the page as text content.
@@ -6,19 +6,19 @@ the browser as data and into the page as text content.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import streamlit as st
 
-from dashboard.links import ORDER
+from dashboard.links import ORDER, ViewState, to_path
 from dashboard.run_view import RunFeature, TokenFeature
 
 NO_FEATURE = -1
 """What the table sends when the chosen feature is let go."""
-Cell = int | float | str | None
+Cell = int | float | str | list[float] | None
 
 _HERE = Path(__file__).parent
 _HTML = """
@@ -40,19 +40,22 @@ class Column:
     """A column; the first one of a table is the feature's index.
 
     Attributes:
-        kind: decides digits and alignment.
+        kind: decides digits and alignment; `signed` has a bar to either side of zero, `histogram`
+            is a list of heights from 0 to 1.
         bar: whether a bar behind the number shows its size.
         help: one sentence, shown on hover.
     """
 
     name: str
-    kind: Literal["feature", "value", "percent", "count", "label"]
+    kind: Literal["feature", "value", "percent", "count", "label", "text", "signed", "histogram"]
     help: str
     bar: bool = False
 
 
+LABEL = Column("label", "label", "What it means, as somebody or something labelled it.")
 TOKEN_COLUMNS = (
     Column("feature", "feature", "Index of the feature in its SAE."),
+    LABEL,
     Column("value", "value", "Its activation on this token.", bar=True),
     Column("share", "percent", "Of the sum of all activations on this token."),
     Column("of max", "percent", "Of its largest activation in this run."),
@@ -60,6 +63,7 @@ TOKEN_COLUMNS = (
 )
 RUN_COLUMNS = (
     Column("feature", "feature", "Index of the feature in its SAE."),
+    LABEL,
     Column("max", "value", "Its largest activation in this run.", bar=True),
     Column("at", "count", "Position of its largest activation."),
     Column("tokens", "count", "Tokens of this run on which it is active."),
@@ -72,39 +76,54 @@ def feature_table(
     rows: Sequence[Sequence[Cell]],
     selected: int | None,
     key: str,
-    on_pick: Callable[[], None],
+    on_pick: Callable[[], None] | None,
+    source: str | None = None,
+    is_tall: bool = False,
 ) -> None:
-    """Draws the table.
+    """Draws the table; a column of labels without a single one says nothing, and is left out.
 
     Args:
         rows: one cell for each column, the feature's index first.
         selected: the chosen feature, or None.
         key: of the component; `session.picked(key, "picked")` is the feature in `on_pick`, or
             NO_FEATURE.
-        on_pick: called before the rerun that a click causes.
+        on_pick: called before the rerun that a click causes; None lets a row open its feature.
+        source: whose features they are, where each has a link to its page.
+        is_tall: whether it grows with its rows, rather than scroll.
     """
+    kept = [
+        index
+        for index, column in enumerate(columns)
+        if column is not LABEL or any(row[index] for row in rows)
+    ]
+    page = None if source is None else to_path("feature", ViewState(source=source))
     data = {
+        "link": page and f"{page}&feature=",
+        "is_picked": on_pick is not None,
+        "is_tall": is_tall,
         "order": ORDER,
         "columns": [
             {"name": item.name, "kind": item.kind, "help": item.help, "bar": item.bar}
-            for item in columns
+            for item in (columns[index] for index in kept)
         ],
-        "rows": [[_rounded(cell) for cell in row] for row in rows],
+        "rows": [[_rounded(row[index]) for index in kept] for row in rows],
         "selected": selected,
     }
-    _mount(key=key, data=data, on_picked_change=on_pick)
+    _mount(key=key, data=data, on_picked_change=on_pick or (lambda: None))
 
 
-def token_rows(features: Sequence[TokenFeature]) -> list[list[Cell]]:
+def token_rows(features: Sequence[TokenFeature], labels: Mapping[int, str]) -> list[list[Cell]]:
     """Rows for TOKEN_COLUMNS."""
-    return [[item.feature, item.value, item.share, item.of_max, item.n_tokens] for item in features]
+    return [
+        [f.feature, labels.get(f.feature), f.value, f.share, f.of_max, f.n_tokens] for f in features
+    ]
 
 
-def run_rows(features: Sequence[RunFeature]) -> list[list[Cell]]:
+def run_rows(features: Sequence[RunFeature], labels: Mapping[int, str]) -> list[list[Cell]]:
     """Rows for RUN_COLUMNS."""
     return [
-        [item.feature, item.max_value, item.max_position, item.n_tokens, item.sum_value]
-        for item in features
+        [f.feature, labels.get(f.feature), f.max_value, f.max_position, f.n_tokens, f.sum_value]
+        for f in features
     ]
 
 

@@ -6,7 +6,7 @@ chosen is in the link, and every widget here mirrors the link.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import get_args
 
@@ -29,12 +29,14 @@ from dashboard.components.notice import notice
 from dashboard.components.token_strip import NO_TOKEN, PAGE_TOKENS, token_strip
 from dashboard.links import Colour, Scope, ViewState, to_params, to_path
 from dashboard.run_view import RunView
-from dashboard.shading import Shading, feature_shading, model_shading
+from dashboard.shading import Shading, detector_shading, feature_shading, model_shading
+from engine.api import LiveScore
 from store.records import FeatureStats
 
 MAX_ROWS = 1_000
 """Features listed of a whole run; SQL reaches the rest."""
 StatsOf = Callable[[int], FeatureStats]
+LabelsOf = Callable[[Sequence[int]], Mapping[int, str]]
 
 _STRIP = "token_strip"
 _TABLE = "feature_table"
@@ -45,6 +47,7 @@ _COLOUR_NAMES: dict[Colour, str] = {
     "surprise": "Surprise",
     "entropy": "Entropy",
     "features": "Active features",
+    "detector": "Detector",
 }
 
 
@@ -54,14 +57,18 @@ class RunPanel:
 
     Attributes:
         stats_of: statistics of a feature over everything stored; raises for one that the SAE lacks.
+        labels_of: current labels of those of the features that have one.
         link: the place of the copy-link button, which follows what is chosen here.
         is_toy: whether its numbers are a toy's.
+        score: what the chosen detector says of the run; None where none is chosen.
     """
 
     view: RunView
     stats_of: StatsOf
+    labels_of: LabelsOf
     link: DeltaGenerator
     is_toy: bool
+    score: LiveScore | None = None
 
 
 @st.fragment
@@ -81,7 +88,7 @@ def _draw(panel: RunPanel, state: ViewState) -> None:
         notice("warning", f"This run has no token {state.token}: its positions are 0 to {last}.")
     left, right = st.columns([5, 4], gap="small")
     with left:
-        colour = _choose_colour(state)
+        colour = _choose_colour(state, panel.score is not None)
         _draw_strip(panel, state, token, colour)
     with right:
         scope = _choose_scope(state, token)
@@ -97,6 +104,8 @@ def _draw_strip(
     if colour == "feature" and state.feature is not None:
         label = panel.stats_of(state.feature).label
         shading = feature_shading(view, state.feature, label)
+    elif colour == "detector":
+        shading = None if panel.score is None else detector_shading(panel.score)
     elif colour is not None and colour != "feature":
         shading = model_shading(view, colour)
     if shading is not None and panel.is_toy:
@@ -124,7 +133,8 @@ def _draw_table(panel: RunPanel, state: ViewState, token: int | None, scope: Sco
         hidden = n_active - len(features)
         capped = f"; the source keeps only the {len(features):,} strongest" if hidden > 0 else ""
         st.caption(f"{n_active:,} features are active on token {token}{capped}")
-        rows, columns = token_rows(features), TOKEN_COLUMNS
+        labels = panel.labels_of([item.feature for item in features])
+        rows, columns = token_rows(features, labels), TOKEN_COLUMNS
     else:
         ranking = view.run_features(MAX_ROWS, generated_only=scope == "generated")
         where = "the generated tokens" if scope == "generated" else "this run"
@@ -132,8 +142,10 @@ def _draw_table(panel: RunPanel, state: ViewState, token: int | None, scope: Sco
         cut = f"; the {n_listed:,} with the largest maximum are listed"
         is_cut = n_listed < ranking.n_features
         st.caption(f"{ranking.n_features:,} features are active in {where}{cut if is_cut else ''}")
-        rows, columns = run_rows(ranking.listed), RUN_COLUMNS
-    feature_table(columns, rows, state.feature, key=_TABLE, on_pick=_on_feature)
+        labels = panel.labels_of([item.feature for item in ranking.listed])
+        rows, columns = run_rows(ranking.listed, labels), RUN_COLUMNS
+    source = panel.view.run.source_name
+    feature_table(columns, rows, state.feature, key=_TABLE, on_pick=_on_feature, source=source)
     if state.feature is not None:
         _draw_feature(panel, state.feature)
 
@@ -155,8 +167,10 @@ def _draw_feature(panel: RunPanel, feature: int) -> None:
     )
 
 
-def _choose_colour(state: ViewState) -> Colour | None:
+def _choose_colour(state: ViewState, has_score: bool) -> Colour | None:
     current: Colour | None = state.colour
+    if current == "detector" and not has_score:
+        current = None
     if current is None and state.feature is not None:
         current = "feature"
     session.mirror(_COLOUR, current)
@@ -164,7 +178,7 @@ def _choose_colour(state: ViewState) -> Colour | None:
         st.caption("Colour by", width="content")
         st.segmented_control(
             "Colour by",
-            get_args(Colour),
+            [name for name in get_args(Colour) if name != "detector" or has_score],
             format_func=lambda name: _COLOUR_NAMES[name],
             key=_COLOUR,
             on_change=_on_colour,

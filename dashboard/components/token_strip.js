@@ -128,8 +128,9 @@ function shade(state, old) {
     const level = data.shaded[index]?.[0] ?? null;
     if (level === (old?.[index]?.[0] ?? null)) continue;
     if (level === null) chips[index].style.removeProperty("--shade");
-    else chips[index].style.setProperty("--shade", `${(100 * level).toFixed(1)}%`);
+    else chips[index].style.setProperty("--shade", `${(100 * Math.abs(level)).toFixed(1)}%`);
     chips[index].classList.toggle("shaded", level !== null);
+    chips[index].classList.toggle("less", level !== null && level < 0);
   }
 }
 
@@ -238,6 +239,7 @@ function drawLegend(state) {
   if (legend === null) return;
   state.legend.querySelector(".title").textContent = legend.title;
   state.legend.querySelector(".low").textContent = legend.low;
+  state.legend.querySelector(".ramp").classList.toggle("signed", legend.signed);
   state.legend.querySelector(".high").textContent = legend.high;
 }
 

@@ -104,6 +104,7 @@ def strip_data(
             "short": shading.short,
             "none": shading.none,
             "low": shading.low,
+            "signed": shading.is_signed,
             "high": shading.high,
         },
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -9,6 +10,7 @@ from functools import partial
 import streamlit as st
 
 from dashboard import session
+from dashboard.ask_parts.answer_part import kept_choice, show_answer_facts
 from dashboard.components.boundary import error_boundary
 from dashboard.components.copy_link import copy_link
 from dashboard.components.job_progress import job_progress
@@ -19,13 +21,14 @@ from dashboard.components.run_form import FormDefaults, run_form
 from dashboard.components.run_list import one_line
 from dashboard.components.run_panel import RunPanel, run_panel
 from dashboard.components.source_problem import source_problem
+from dashboard.components.steered_note import steered_note
 from dashboard.links import ViewState, to_params, to_path
 from dashboard.run_view import RunView
 from dashboard.services import Services, get_services
 from engine.api import JobView, RunRequest, SourceInfo
 from engine.errors import JobNotFoundError, WeightsMissingError
 from store.errors import RunNotFoundError
-from store.specs import Message, SamplingSpec
+from store.specs import Message, SamplingSpec, parse_interventions
 
 POLL_S = 0.5
 MAX_QUESTION_CHARS = 300
@@ -35,7 +38,8 @@ def submit(services: Services, request: RunRequest) -> None:
     """Asks, and makes the page's link that of the run."""
     job = services.engine.submit(request)
     session.remember_request(job.job_id, request)
-    session.show(ViewState(run=job.run_key or None, job=job.job_id))
+    kept = kept_choice(session.view())
+    session.show(replace(kept, run=job.run_key or None, job=job.job_id))
 
 
 def ask(services: Services, request: RunRequest) -> None:
@@ -138,7 +142,9 @@ def show_empty(source: SourceInfo | None) -> None:
                 "views/ask.py",
                 label=example.title,
                 icon=":material/send:",
-                query_params=to_params(ViewState(source=source.name, example=index)),
+                query_params=to_params(
+                    replace(kept_choice(session.view()), source=source.name, example=index)
+                ),
             )
 
 
@@ -148,6 +154,7 @@ def show_run(
     """The answer, its tokens and features, and a line to go on with the chat."""
     run = view.run
     run_badge(run, is_fresh)
+    steered_note(run)
     earlier = run.messages[:-1]
     if earlier:
         with st.expander(f"{len(earlier)} earlier messages of this chat"):
@@ -159,7 +166,17 @@ def show_run(
         st.code(run.response or " ", language=None, wrap_lines=True)
     if not has_sae:
         st.caption("This source has no SAE: its tokens are kept with their odds, without features.")
-    run_panel(panel)
+    score = None
+    if run.kind == "generation":
+        toy = " (toy)" if panel.is_toy else ""
+        score = show_answer_facts(services, view, session.view(), toy)
+    run_panel(replace(panel, score=score))
+    st.page_link(
+        "views/compare.py",
+        label="Compare with another run",
+        icon=":material/compare_arrows:",
+        query_params=to_params(ViewState(source=run.source_name, tab="runs", run=run.run_key)),
+    )
     if run.kind == "generation":
         with st.container():  # a chat input outside of a container would pin itself and scroll
             follow_up = st.chat_input("Go on with this chat", key="follow_up")
@@ -175,6 +192,7 @@ def continued(view: RunView, text: str) -> RunRequest:
         source=run.source_name,
         tools=run.tools,
         sampling=SamplingSpec(run.max_new_tokens, run.temperature, run.top_p, run.top_k, run.seed),
+        steering=parse_interventions(json.loads(run.steering)),
         created_by=session.user_name(),
     )
 
@@ -233,8 +251,10 @@ if view is not None and not (job is not None and job.is_active):
     is_fresh = job is not None and job.state == "done" and not job.memoized
     is_toy = source is not None and source.is_toy
     stats_of = partial(services.features.get_feature_stats, view.run.source_id)
+    labels_of = partial(services.get_label_texts, view.run.source_id)
     has_sae = source is None or source.name != view.run.source_name or source.has_sae
-    show_run(services, view, RunPanel(view, stats_of, place, is_toy), is_fresh, has_sae)
+    panel = RunPanel(view, stats_of, labels_of, place, is_toy)
+    show_run(services, view, panel, is_fresh, has_sae)
 elif job is not None and job.is_active:
     with place:
         copy_link(to_path("ask", state), key="copy_link")
@@ -247,5 +267,8 @@ elif state.run is not None:
     raise RunNotFoundError(state.run)
 else:
     with place:
-        copy_link(to_path("ask", ViewState(source=state.source)), key="copy_link")
+        kept = replace(kept_choice(state), source=state.source)
+        copy_link(to_path("ask", kept), key="copy_link")
+    if state.detector is not None:
+        st.caption("A detector is chosen: every answer will have its score.")
     show_empty(source)

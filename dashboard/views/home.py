@@ -10,10 +10,12 @@ from dashboard import session
 from dashboard.components.copy_link import copy_link
 from dashboard.components.notice import notice
 from dashboard.components.page_header import page_header
+from dashboard.components.preparation_panel import preparation_panel
 from dashboard.components.run_badge import duration
 from dashboard.components.run_list import run_list
 from dashboard.components.source_problem import source_problem
 from dashboard.links import ViewState, to_params
+from dashboard.run_presets import COHORT_PRESETS
 from dashboard.services import get_services
 from engine.api import SourceInfo
 from store.records import StoreSummary
@@ -54,6 +56,31 @@ def show_summary(summary: StoreSummary) -> None:
         column.metric(name, value, help=meaning)
 
 
+def show_ways(source: SourceInfo | None) -> None:
+    """Where the questions lead that come after the first one."""
+    name = None if source is None else source.name
+    made_up, honest = COHORT_PRESETS["made up against honest"]
+    ways = (
+        ("features", "Search features", "search", ViewState(source=name)),
+        ("features", "See them on a map", "scatter_plot", ViewState(source=name, tab="map")),
+        ("features", "Label them", "label", ViewState(source=name, tab="labels")),
+        (
+            "compare",
+            "Made up against honest answers",
+            "balance",
+            ViewState(source=name, a=made_up, b=honest, show="chart"),
+        ),
+    )
+    with st.container(horizontal=True, gap="small"):
+        for page, label, icon, state in ways:
+            st.page_link(
+                f"views/{page}.py",
+                label=label,
+                icon=f":material/{icon}:",
+                query_params=to_params(state),
+            )
+
+
 services = get_services()
 link = session.read_link()
 sources = services.engine.sources()
@@ -78,7 +105,17 @@ else:
         )
     if source.examples:
         show_examples(source)
-show_summary(services.runs.summarise())
+summary = services.runs.summarise()
+if source is not None and source.is_toy and source.is_ready:
+    name = source.name
+    preparation_panel(
+        lambda: next(iter(services.engine.tasks.tasks("prepare")), None),
+        not summary.n_runs,
+        lambda: services.engine.preparation.start(name, session.user_name()),
+        lambda task: services.engine.tasks.cancel(task.task_id),
+    )
+show_summary(summary)
+show_ways(source)
 runs = services.runs.list_recent_runs(N_RECENT)
 st.subheader("Recent runs", anchor=False)
 if runs:

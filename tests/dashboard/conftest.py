@@ -10,16 +10,11 @@ import pytest
 import streamlit as st
 
 from dashboard import services as services_module
-from dashboard.query_jobs import QueryJobs
-from dashboard.services import Services
-from store.activations import ActivationRepository
+from dashboard.services import Services, make_services
 from store.connection import Store
-from store.features import FeatureRepository
-from store.link_states import LinkStateRepository
-from store.queries import QueryRepository
 from store.runs import RunRepository
-from store.snapshot_jobs import SnapshotJobs
 from tests.dashboard.fake_engine import FakeEngine
+from tests.dashboard.trained_lab import open_trained
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +31,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     store = Store.open(tmp_path / "test.duckdb")
     runs = RunRepository(store)
     engine = FakeEngine(runs)
-    services = Services(
-        store=store,
-        runs=runs,
-        activations=ActivationRepository(store),
-        features=FeatureRepository(store),
-        queries=QueryRepository(store),
-        link_states=LinkStateRepository(store),
-        query_jobs=QueryJobs(store),
-        engine=engine,
-        snapshots=SnapshotJobs(store),
-    )
+    services = make_services(store, runs, engine)
     yield Bench(services, engine)
     services.close()
 
@@ -58,3 +43,10 @@ def pages(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     monkeypatch.setattr(services_module, "open_services", lambda: bench.services)
     yield bench
     st.cache_resource.clear()
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+    """The real engine on the demo with answers, judgements and detectors; made once."""
+    with open_trained(tmp_path_factory.mktemp("trained")) as services:
+        yield services

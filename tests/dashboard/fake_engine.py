@@ -8,11 +8,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import cast
 
 import numpy as np
 
 from engine.api import Engine, JobFailure, JobView, LiveToken, RunRequest
+from engine.asking import Asker
+from engine.catalog import Catalog
+from engine.confabulation_lab import ConfabulationLab
 from engine.errors import JobNotFoundError, UnknownSourceError, WeightsMissingError
+from engine.feature_lab import FeatureLab
+from engine.hosted import HostedModel
+from engine.lab_context import LabContext
+from engine.settings import EngineSettings
+from engine.steering_lab import SteeringLab
+from engine.tasks import Tasks
 from store.keys import run_key, source_id
 from store.records import Activations, Run, Token
 from store.runs import RunRepository
@@ -44,6 +54,13 @@ class FakeEngine(FakeWeights, Engine):
         self.n_computed = 0
         self.n_submitted = 0
         self.is_closed = False
+        settings = EngineSettings()
+        self.tasks = Tasks()
+        # the labs are the real ones: they read the store, and find the files of no fake source
+        context = LabContext(cast(Asker, self), Catalog(settings), self.tasks, runs.store)
+        self.features = FeatureLab(context, settings)
+        self.steering = SteeringLab(context)
+        self.confabulation = ConfabulationLab(context, HostedModel(settings))
 
     def submit(self, request: RunRequest) -> JobView:
         """Answers from the store, or at once, or leaves a slow job running."""
@@ -117,6 +134,7 @@ class FakeEngine(FakeWeights, Engine):
 
     def close(self) -> None:
         """Notes it."""
+        self.tasks.close()
         self.is_closed = True
 
 

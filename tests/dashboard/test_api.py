@@ -21,6 +21,8 @@ from dashboard.services import Services
 from store.errors import StoreLockedError
 from tests.dashboard.conftest import Bench
 
+STEER = {"kind": "add", "feature": 3, "strength": 0.5}
+
 
 @pytest.fixture
 def client(bench: Bench) -> Iterator[TestClient]:
@@ -56,6 +58,18 @@ def test_a_run_is_computed_once_and_then_read(client: TestClient, bench: Bench) 
     assert again["hits"] == 1
 
 
+def test_a_chat_with_calls_of_tools_comes_back_as_it_was_asked(client: TestClient) -> None:
+    call = {"name": "lookup", "arguments": '{"person": "Anna"}'}
+    messages: list[dict[str, object]] = [
+        {"role": "user", "content": "Where does Anna live?"},
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+        {"role": "tool", "content": "Lisbon"},
+    ]
+    assert client.post("/runs", json={"messages": messages}).json()["messages"] == messages
+    messages[1]["tool_calls"] = [call | {"arguments": "no object"}]
+    assert client.post("/runs", json={"messages": messages}).status_code == 400
+
+
 def test_a_chat_is_asked_with_its_messages(client: TestClient) -> None:
     messages = [
         {"role": "user", "content": "Hello"},
@@ -71,6 +85,16 @@ def test_a_text_is_read_without_generating(client: TestClient) -> None:
     answer = client.post("/runs", json={"prompt": "Just a text.", "kind": "text"}).json()
     assert answer["kind"] == "text"
     assert answer["n_generated_tokens"] == 0
+
+
+def test_a_run_is_steered_as_it_is_asked(client: TestClient) -> None:
+    gate = {"threshold": 0.5, "features": [7, 9], "weights": [1, -1], "at": "last_prompt"}
+    gated = STEER | {"unit": "norm", "positions": "answering", "condition": gate}
+    keys = {
+        client.post("/runs", json={"prompt": "Who plays?", "steering": steering}).json()["run_key"]
+        for steering in ([], [STEER], [gated], [gated, STEER], [{"kind": "ablate", "feature": 3}])
+    }
+    assert len(keys) == 5
 
 
 def test_a_run_that_is_not_awaited_is_a_job_that_can_be_followed_and_cancelled(
@@ -108,6 +132,15 @@ def test_a_failed_run_is_an_error_with_its_hint(client: TestClient) -> None:
         ({"messages": []}, 400, "InvalidSpecError"),
         ({"messages": [{"role": "assistant", "content": "x"}]}, 400, "InvalidSpecError"),
         ({"prompt": "x", "source": "nowhere"}, 404, "UnknownSourceError"),
+        ({"prompt": "x", "steering": [{"kind": "add"}]}, 400, "InvalidSpecError"),
+        ({"prompt": "x", "steering": [STEER | {"positions": "9:2"}]}, 400, "InvalidSpecError"),
+        ({"prompt": "x", "steering": [STEER | {"kind": "push"}]}, 400, "InvalidSpecError"),
+        ({"prompt": "x", "steering": [STEER | {"amount": 2}]}, 422, "ValidationError"),
+        (
+            {"prompt": "x", "steering": [STEER | {"condition": {"threshold": 1}}]},
+            400,
+            "InvalidSpecError",
+        ),
         ({"prompt": "x", "temperature": -0.1}, 400, "InvalidSpecError"),
         ({"prompt": "x", "top_p": 0}, 400, "InvalidSpecError"),
         ({"prompt": "x", "seed": -1}, 400, "InvalidSpecError"),
