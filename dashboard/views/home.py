@@ -70,6 +70,8 @@ def show_ways(source: SourceInfo | None) -> None:
             "balance",
             ViewState(source=name, a=made_up, b=honest, show="chart"),
         ),
+        ("confabulation", "Which answers are made up", "fact_check", ViewState(source=name)),
+        ("steer", "Steer an answer", "tune", ViewState(source=name)),
     )
     with st.container(horizontal=True, gap="small"):
         for page, label, icon, state in ways:
