@@ -66,18 +66,20 @@ class Preparation:
         def work(progress: TaskProgress) -> TaskResult:
             for number, (name, begin) in enumerate(parts):
                 progress.tell(number, len(parts), name)
-                self._follow(begin(), progress, number, len(parts))
+                self._follow(name, begin(), progress, number, len(parts))
             return {"source": source, "set": asked.name}
 
         title = f"Preparing {source}"
         return self.context.tasks.start("prepare", source, title, asked_by, work)
 
-    def _follow(self, part: TaskView, progress: TaskProgress, number: int, n_parts: int) -> None:
+    def _follow(
+        self, name: str, part: TaskView, progress: TaskProgress, number: int, n_parts: int
+    ) -> None:
         """Waits for a part, telling how far it is; cancels it if the whole is cancelled."""
         while part.is_active:
             try:
                 share = f" {part.n_done:,} of {part.n_total:,}" if part.n_total else ""
-                progress.tell(number, n_parts, f"{part.title}:{share}")
+                progress.tell(number, n_parts, f"{name}{share}")
             except GenerationCancelled:
                 self.context.tasks.cancel(part.task_id)
                 raise

@@ -14,24 +14,16 @@ import sys
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 
 from engine.api import Engine, EngineSettings, FillRequest, OutcomeCounts, TaskView
 from engine.errors import EngineError, RequestError
+from scripts._task_progress import follow
 from store.connection import Store
 from store.errors import StoreError
 from store.runs import RunRepository
 from store.settings import StoreSettings
 
-_POLL_S = 0.2
 _TOOLS = {"off": (False,), "on": (True,), "both": (False, True)}
 _ENDINGS = (".csv", ".jsonl", ".ndjson", ".parquet")
 
@@ -71,7 +63,7 @@ def _fill(store: Store, options: argparse.Namespace) -> int:
         person = getpass.getuser()
         name = _import(engine, options, person) or options.set
         tools = _offered(engine, options)
-        view = _follow(
+        view = follow(
             engine,
             engine.confabulation.start_fill(
                 FillRequest(name, options.source, tools, options.limit, asked_by=person)
@@ -116,24 +108,6 @@ def _offered(engine: Engine, options: argparse.Namespace) -> tuple[bool, ...]:
 
 def _source(engine: Engine, options: argparse.Namespace) -> str:
     return str(options.source) if options.source else engine.sources()[0].name
-
-
-def _follow(engine: Engine, view: TaskView) -> TaskView:
-    """Waits for the task, with progress on standard error where a person is looking."""
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        shown = bar.add_task(view.title, total=None)
-        while view.is_active:
-            view = engine.tasks.wait(view.task_id, timeout_s=_POLL_S)
-            bar.update(shown, completed=view.n_done, total=view.n_total or None)
-    return view
 
 
 def _print(

@@ -12,11 +12,9 @@ import getpass
 import sys
 from collections.abc import Sequence
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
 from engine.api import Engine, EngineSettings, HostedOffer, TaskView
 from engine.errors import EngineError
+from scripts._task_progress import follow
 from store.connection import Store
 from store.errors import StoreError
 from store.feature_records import MIN_SCORE
@@ -24,7 +22,6 @@ from store.labels import LabelRepository
 from store.runs import RunRepository
 from store.settings import StoreSettings
 
-_POLL_S = 0.1
 _DEFAULT_EXAMPLES = 10
 
 
@@ -86,7 +83,7 @@ def _label(engine: Engine, store: Store, options: argparse.Namespace) -> int:
         view = engine.features.start_hosted_labels(source, person, features)
     else:
         view = engine.features.start_labels(source, person, features, options.redo)
-    view = _follow(engine, view)
+    view = follow(engine, view)
     if view.failure is not None:
         return _fail(view.failure.message, view.failure.hint)
     if view.state == "cancelled":
@@ -94,27 +91,6 @@ def _label(engine: Engine, store: Store, options: argparse.Namespace) -> int:
     _say_result(view)
     _show(store, source, "model" if options.hosted else "auto", options.examples)
     return 0
-
-
-def _follow(engine: Engine, view: TaskView) -> TaskView:
-    """Waits for the task, with progress on standard error where a person is looking."""
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
-        task = bar.add_task(view.note, total=None)
-        while view.is_active:
-            view = engine.tasks.wait(view.task_id, _POLL_S)
-            bar.update(
-                task, description=view.note, completed=view.n_done, total=view.n_total or None
-            )
-    return view
 
 
 def _say_offer(offer: HostedOffer) -> None:

@@ -16,24 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 
 from engine.api import Engine, EngineSettings, SweepReport, TaskView
 from engine.errors import EngineError, RequestError
+from scripts._task_progress import follow
 from store.connection import Store
 from store.errors import StoreError
 from store.runs import RunRepository
 from store.settings import StoreSettings
 
-_POLL_S = 0.2
 _READY_MADE = "demo"
 _Command = Callable[[Engine, argparse.Namespace], int]
 
@@ -68,30 +60,30 @@ def _parser() -> argparse.ArgumentParser:
     sweep = commands.add_parser("sweep", help="measure what steering does")
     sweep.add_argument("spec", metavar="SPEC", help="a TOML or JSON file, or demo")
     sweep.add_argument("--questions", type=int, metavar="N", help="of each kind and half (demo)")
-    _finish(sweep, _sweep)
+    _end(sweep, _sweep)
     vectors = commands.add_parser("vectors", help="vectors of concepts")
     actions = vectors.add_subparsers(metavar="ACTION", required=True)
-    _finish(actions.add_parser("list", help="what is stored"), _list_vectors)
+    _end(actions.add_parser("list", help="what is stored"), _list_vectors)
     make = actions.add_parser("make", help="make vectors from a file of pairs")
     make.add_argument("file", type=Path, metavar="FILE", help="TOML, JSON lines, or two columns")
     make.add_argument("--name", help="of the concept (default: the file's)")
-    _finish(make, _make_vectors)
+    _end(make, _make_vectors)
     bring = actions.add_parser("import", help="read a safetensors or GGUF file")
     bring.add_argument("file", type=Path, metavar="FILE")
     bring.add_argument("--name", help="of the concept (default: the file's own)")
-    _finish(bring, _import_vectors)
+    _end(bring, _import_vectors)
     export = actions.add_parser("export", help="write vectors of a concept, or of ids, to files")
     export.add_argument("wanted", nargs="+", metavar="CONCEPT_OR_ID")
     export.add_argument("--gguf", action="store_true", help="as a GGUF control vector")
     export.add_argument("--to", type=Path, default=Path(), metavar="FOLDER")
-    _finish(export, _export_vectors)
+    _end(export, _export_vectors)
     prepare = actions.add_parser("prepare", help="make the vectors of the library")
     prepare.add_argument("concepts", nargs="*", metavar="CONCEPT", help="default: all")
-    _finish(prepare, _prepare)
+    _end(prepare, _prepare)
     return parser
 
 
-def _finish(parser: argparse.ArgumentParser, run: _Command) -> None:
+def _end(parser: argparse.ArgumentParser, run: _Command) -> None:
     parser.add_argument("--source", help="name of a source (default: FEATUREBOOK_SOURCE, or demo)")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     parser.set_defaults(run=run)
@@ -103,7 +95,7 @@ def _sweep(engine: Engine, options: argparse.Namespace) -> int:
         spec = steering.demo_sweep(_source(engine, options), options.questions)
     else:
         spec = steering.read_sweep_spec(Path(options.spec).read_bytes(), options.source)
-    view = _follow(engine, steering.start_sweep(spec, getpass.getuser()))
+    view = _wait(engine, steering.start_sweep(spec, getpass.getuser()))
     report = steering.sweep(str(view.result["sweep_id"]))
     if options.json:
         print(json.dumps(report.to_json(), ensure_ascii=False, indent=2))
@@ -137,7 +129,7 @@ def _make_vectors(engine: Engine, options: argparse.Namespace) -> int:
         options.name or file.stem, file.read_bytes(), file_name=file.name
     )
     source = _source(engine, options)
-    view = _follow(engine, engine.steering.make_vectors(source, pairs, getpass.getuser()))
+    view = _wait(engine, engine.steering.make_vectors(source, pairs, getpass.getuser()))
     profile = engine.steering.layer_profile(source, str(view.result["concept"]))
     rows = [
         {
@@ -191,7 +183,7 @@ def _export_vectors(engine: Engine, options: argparse.Namespace) -> int:
 def _prepare(engine: Engine, options: argparse.Namespace) -> int:
     source = _source(engine, options)
     names = options.concepts or None
-    view = _follow(engine, engine.steering.prepare_library(source, getpass.getuser(), names))
+    view = _wait(engine, engine.steering.prepare_library(source, getpass.getuser(), names))
     _print_rows([dict(view.result)], options.json)
     return 0
 
@@ -200,29 +192,13 @@ def _source(engine: Engine, options: argparse.Namespace) -> str:
     return str(options.source) if options.source else engine.sources()[0].name
 
 
-def _follow(engine: Engine, view: TaskView) -> TaskView:
-    """Waits for the task, with progress on standard error where a person is looking.
+def _wait(engine: Engine, view: TaskView) -> TaskView:
+    """Waits for the task.
 
     Raises:
         RequestError: if it failed, with its reason.
     """
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
-        task = bar.add_task(view.title, total=None)
-        while view.is_active:
-            view = engine.tasks.wait(view.task_id, _POLL_S)
-            bar.update(
-                task, description=view.note, completed=view.n_done, total=view.n_total or None
-            )
+    view = follow(engine, view)
     if view.failure is not None:
         raise RequestError(view.failure.message, view.failure.hint)
     if view.state != "done":
