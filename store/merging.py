@@ -47,7 +47,7 @@ MAX_PENDING = 3 * FAN_IN
 """Segments of one source and class above which writing waits for merging."""
 
 _log = logging.getLogger(__name__)
-_PART_ROWS = 2**22
+_PART_ROWS = 28 * 122_880
 """Activations that a merge moves at once; it holds twice as many in memory, some 30 bytes each."""
 _POSTINGS_OF = " UNION ALL ".join(
     f"""

@@ -41,7 +41,7 @@ _INSERT_PEAKS = """
 N_PEAKS = 64
 """How many postings of a slot in a segment are kept as its peaks."""
 
-_PEAKS_FROM = 2048
+_PEAKS_FROM = 1024
 """Postings of a slot in a segment from which its peaks are kept: fewer are read at once."""
 
 

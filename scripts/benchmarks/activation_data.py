@@ -26,7 +26,7 @@ _SPREAD = 2.0
 _VALUE_SPREAD = 0.8
 _TABLE_SIZE = 2**24
 _RARE_SHARE = 1e-5 / PER_TOKEN
-_VOCABULARY = 50_000
+_VOCABULARY = np.array([f" w{number}" for number in range(50_000)], np.object_)
 
 SOURCE = SourceSpec(
     name="synthetic",
@@ -73,12 +73,12 @@ class SyntheticCorpus:
         value = np.exp(
             _VALUE_SPREAD * random.standard_normal(feature.size, dtype=np.float32)
         ).astype(np.float32)
-        words = random.integers(0, _VOCABULARY, RUN_TOKENS)
+        words = random.integers(0, len(_VOCABULARY), RUN_TOKENS).astype(np.int32)
         half = RUN_TOKENS // 2
         is_generated = np.arange(RUN_TOKENS) >= half
         tokens = TokenColumns(
-            token_id=words.astype(np.int32),
-            text=[f" w{word}" for word in words.tolist()],
+            token_id=words,
+            text=_VOCABULARY[words].tolist(),
             role=["user"] * half + ["assistant"] * (RUN_TOKENS - half),
             is_generated=is_generated,
             is_special=np.zeros(RUN_TOKENS, np.bool_),
@@ -116,10 +116,14 @@ def make_corpus() -> SyntheticCorpus:
 
 
 def with_index(item: WholeRun, index: int) -> WholeRun:
-    """Another run of the same tokens, its values shifted against them."""
+    """Another run of the same features, its values shifted against them, its text its own."""
     run = replace(item.run, run_key=f"{index:064x}")
     values = np.roll(item.activations.value, index)
-    return replace(item, run=run, activations=replace(item.activations, value=values))
+    if not isinstance(item.tokens, TokenColumns):
+        raise TypeError("runs of a corpus have their tokens as columns")
+    words = (item.tokens.token_id + np.int32(index % len(_VOCABULARY))) % len(_VOCABULARY)
+    tokens = replace(item.tokens, token_id=words, text=_VOCABULARY[words].tolist())
+    return WholeRun(run, tokens, replace(item.activations, value=values))
 
 
 def _run(index: int, n_prompt: int) -> Run:

@@ -33,6 +33,9 @@ N_CONTEXTS = 20
 _BATCH_RUNS = 200
 _POOL_BATCHES = 2
 """Batches drawn at random; after them they come again with their values shifted against tokens."""
+_CALLS_A_ROUND = 5
+_BUSY_CALLS_A_ROUND = 20
+"""More of them, so that they meet writes, merges and what is between."""
 _PAUSE_S = 0.02
 
 
@@ -63,7 +66,7 @@ class StoreFigures:
 def measure_store(
     path: Path, corpus: SyntheticCorpus, n_activations: int, repeats: int
 ) -> StoreFigures:
-    """Fills a new store at path and reads from it."""
+    """Fills a new store at path and reads from it, some calls a round."""
     batch_runs = max(1, min(_BATCH_RUNS, n_activations // RUN_ACTIVATIONS))
     pool = list(corpus.iter_batches(_POOL_BATCHES * batch_runs * RUN_ACTIVATIONS, batch_runs))
     store = Store.open(path)
@@ -82,14 +85,15 @@ def measure_store(
     try:
         runs = RunRepository(store)
         used_bytes = get_used_bytes(store)
-        idle = _Reads(store, corpus, n_runs)
+        idle, n_calls = _Reads(store, corpus, n_runs), repeats * _CALLS_A_ROUND
         contexts_ms = {
-            kind: median_ms(partial(idle.read_contexts, feature), repeats)
+            kind: median_ms(partial(idle.read_contexts, feature), n_calls)
             for kind, feature in corpus.features.items()
         }
-        run_ms = median_ms(idle.read_run, repeats)
+        run_ms = median_ms(idle.read_run, n_calls)
         peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        busy = _read_while_filling(store, runs, pool, n_runs, idle, repeats)
+        n_calls = repeats * _BUSY_CALLS_A_ROUND
+        busy = _read_while_filling(store, runs, pool, n_runs, idle, n_calls)
     finally:
         store.close()
     return StoreFigures(
@@ -132,7 +136,7 @@ def _read_while_filling(
     pool: Sequence[Sequence[WholeRun]],
     n_runs: int,
     reads: _Reads,
-    repeats: int,
+    n_calls: int,
 ) -> tuple[float, float]:
     """Medians of top contexts and of a run while another thread writes, merging included."""
     stop = threading.Event()
@@ -151,8 +155,8 @@ def _read_while_filling(
     writer.start()
     try:
         times = (
-            median_ms(reads.read_frequent, repeats, _PAUSE_S),
-            median_ms(reads.read_run, repeats, _PAUSE_S),
+            median_ms(reads.read_frequent, n_calls, _PAUSE_S),
+            median_ms(reads.read_run, n_calls, _PAUSE_S),
         )
     finally:
         stop.set()
