@@ -67,6 +67,14 @@ class LabelIn(BaseModel):
     )
 
 
+class LabelChangeIn(BaseModel):
+    """Who takes a label away, or brings an old one back."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    author: str | None = Field(default=None, max_length=MAX_NAME_CHARS, description="Who says so.")
+
+
 class ListIn(BaseModel):
     """A new list of features."""
 

@@ -26,6 +26,7 @@ from dashboard.api_feature_models import (
     FeatureOut,
     FeaturesOut,
     ItemsIn,
+    LabelChangeIn,
     LabelIn,
     ListIn,
     ListOut,
@@ -145,6 +146,24 @@ def add_feature_calls(api: FastAPI, get: Callable[[], Services], wait_limit_s: f
             body.replaces,
         )
         return to_row(label)
+
+    @api.post("/labels/{label_id}/restore", status_code=201)
+    async def restore_label(
+        request: Request, label_id: str, body: LabelChangeIn
+    ) -> dict[str, JsonValue]:
+        """Writes an older label anew, in the place of what it was edited to."""
+        services = await run_in_threadpool(get)
+        author = author_of(request, body.author)
+        return to_row(await run_in_threadpool(services.labels.restore_label, label_id, author))
+
+    @api.post("/labels/{label_id}/withdraw")
+    async def withdraw_label(
+        request: Request, label_id: str, body: LabelChangeIn
+    ) -> dict[str, JsonValue]:
+        """Takes a label out of what is shown; 409 if it is not active. The history keeps it."""
+        services = await run_in_threadpool(get)
+        author = author_of(request, body.author)
+        return to_row(await run_in_threadpool(services.labels.withdraw_label, label_id, author))
 
     _add_list_calls(api, get)
     _add_compare_calls(api, get, wait_limit_s)

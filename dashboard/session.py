@@ -40,8 +40,13 @@ def view() -> ViewState:
 
 
 def show(state: ViewState) -> None:
-    """Makes the address describe this state. Does nothing where it already does."""
+    """Makes the address describe this state. Does nothing where it already does.
+
+    What is chosen after a link was opened is no longer that link: its time goes.
+    """
     wanted = to_params(state)
+    if {**wanted, "at": ""} != {**st.query_params.to_dict(), "at": ""}:
+        wanted.pop("at", None)
     if st.query_params.to_dict() != wanted:
         st.query_params.from_dict(wanted)
 

@@ -256,3 +256,16 @@ def _spread(name: str, value: Estimate) -> dict[str, float | None]:
 
 def _figure(value: float, is_share: bool) -> str:
     return f"{100 * value:.1f}%" if is_share else f"{value:.3g}"
+
+
+def best_words(summary: str | None) -> str:
+    """What a finished sweep against made-up answers found, on the half that was not chosen on."""
+    best = (json.loads(summary) if summary else {}).get("best") or {}
+    if not {"reduction", "known_accuracy_loss"} <= best.keys():
+        return ""
+    gain, loss = best["reduction"], best["known_accuracy_loss"]
+    return (
+        f"{best['arm']}: {gain['value']:.0%} [{gain['low']:.0%}, {gain['high']:.0%}] fewer made up "
+        f"at {loss['value']:.0%} [{loss['low']:.0%}, {loss['high']:.0%}] loss of known answers, "
+        f"n = {best['n_unknown']:,} + {best['n_known']:,}"
+    )

@@ -45,6 +45,18 @@ _SELECT_RUNS = """
            r.compute_s, r.created_by, r.created_at
     FROM base.runs AS r JOIN base.sources AS s USING (source_no)
 """
+_STEERED = """
+    SELECT run_no FROM base.runs JOIN base.sources USING (source_no)
+    WHERE $1 IN (source_id, name) AND kind = 'generation' AND steering::VARCHAR <> '[]'
+    ORDER BY base.runs.created_at DESC, run_no DESC LIMIT $2
+"""
+_PLAIN_OF = """
+    SELECT plain.run_key
+    FROM base.runs AS steered JOIN base.runs AS plain USING
+        (source_no, kind, prompt, messages, tools, max_new_tokens, temperature, top_p, top_k, seed)
+    WHERE steered.run_key = ? AND plain.steering::VARCHAR = '[]'
+    ORDER BY plain.run_no DESC LIMIT 1
+"""
 _SELECT_TOKENS = (
     f"SELECT {', '.join(TOKEN_COLUMNS)} FROM base.tokens WHERE run_no = ? ORDER BY position"
 )
@@ -182,6 +194,21 @@ class RunRepository:
         newest_first = "ORDER BY r.created_at DESC, r.run_no DESC LIMIT ?"
         with self._store.read() as cursor:
             return tuple(_select_runs(cursor, newest_first, max(limit, 0)).values())
+
+    def list_steered_runs(self, source: str, limit: int = 20) -> tuple[Run, ...]:
+        """The latest steered generations of a source, by its id or name, newest first."""
+        with self._store.read() as cursor:
+            rows = cursor.execute(_STEERED, [source, max(limit, 0)]).fetchall()
+            found = _select_runs(cursor, "WHERE r.run_no IN ?", [row[0] for row in rows])
+        return tuple(found[run_no] for (run_no,) in rows)
+
+    def find_plain_run_key(self, run_key: str) -> str | None:
+        """The key of the stored run that differs from a steered one by not being steered."""
+        if not is_storable(run_key):
+            return None
+        with self._store.read() as cursor:
+            rows = cursor.execute(_PLAIN_OF, [run_key]).fetchall()
+        return str(rows[0][0]) if rows else None
 
     def list_source_ids(self) -> tuple[str, ...]:
         """The ids of all sources that have left runs, the newest first."""

@@ -6,6 +6,7 @@ Invariant: it is set before anything of the project is imported, so that nothing
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,7 +53,14 @@ def _isolate(scratch: Path) -> None:
     )
 
 
+def _let_ctrl_c_work() -> None:
+    """Tests that a shell starts in the background would have SIGINT ignored, children included."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 _isolate(Path(_scratch.name))
+_let_ctrl_c_work()
 settings.register_profile("repeatable", derandomize=True, deadline=None, print_blob=True)
 settings.register_profile("searching", deadline=None, print_blob=True)
 settings.load_profile("repeatable" if os.environ.get("CI") == "true" else "searching")

@@ -44,7 +44,12 @@ _GROUPS: dict[Groups, str] = {"question": "each question", "run": "each run"}
 
 
 def show_cohorts(services: Services, state: ViewState, source: str, is_toy: bool) -> None:
-    """The choice of cohorts; below it what came of comparing them."""
+    """The choice of cohorts; below it what came of comparing them.
+
+    A page that names no cohort shows the first ready-made pair of which runs are stored.
+    """
+    if state.a is None and state.b is None and state.show is None:
+        state = _begin(services, state, source)
     state = _choose(services, state, source)
     if state.a is None or state.b is None:
         st.text("Choose what to compare: a pair above, or two filters of your own.")
@@ -71,6 +76,13 @@ def show_cohorts(services: Services, state: ViewState, source: str, is_toy: bool
         if is_again or is_wanted:
             begun = services.engine.features.start_comparison(request, session.user_name())
             go(replace(state, task=begun.task_id, show="chart"))
+
+
+def _begin(services: Services, state: ViewState, source: str) -> ViewState:
+    for pair in COHORT_PRESETS.values():
+        if all(services.run_sets.count_runs(where, source) for where in pair):
+            return replace(state, a=pair[0], b=pair[1], show="chart")
+    return state
 
 
 def _choose(services: Services, state: ViewState, source: str) -> ViewState:

@@ -56,6 +56,8 @@ def _figures(run: Run) -> str:
     parts = [run.source_name, f"{n_tokens:,} tokens", duration(run.compute_s)]
     if run.tools:
         parts.append("tools")
+    if run.steering != "[]":
+        parts.append("steered")
     if run.hits:
         parts.append(f"hit {run.hits:,}×")
     return " · ".join(parts)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import get_args
 
 import streamlit as st
@@ -82,7 +83,8 @@ def _draw(panel: RunPanel, state: ViewState) -> None:
     view = panel.view
     token = state.token if state.token is not None and view.has_position(state.token) else None
     with panel.link:
-        copy_link(to_path("ask", replace(state, run=view.run.run_key, job=None)), key="copy_link")
+        made = replace(state, run=view.run.run_key, job=None, at=datetime.now(UTC))
+        copy_link(to_path("ask", made), key="copy_link")
     if state.token is not None and token is None:
         last = len(view.tokens) - 1
         notice("warning", f"This run has no token {state.token}: its positions are 0 to {last}.")

@@ -18,6 +18,7 @@ from dashboard.links import ViewState
 from dashboard.markdown_text import as_plain
 from dashboard.steer_parts.page import SteerPage
 from dashboard.steer_parts.sweep_detail import show_sweep
+from dashboard.sweep_view import best_words
 from engine.api import TaskView
 from engine.errors import EngineError
 from store.errors import StoreError
@@ -180,3 +181,6 @@ def _list(page: SteerPage) -> None:
                 f"{sweep.created_at:%Y-%m-%d %H:%M} UTC",
                 width="content",
             )
+            found = best_words(sweep.summary)
+            if found:
+                st.text(f"{found}{page.toy}", width="content")

@@ -8,28 +8,33 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from dashboard import session
-from dashboard.components.copy_link import copy_link
 from dashboard.components.intervention_rows import intervention_rows
 from dashboard.components.notice import notice
 from dashboard.components.source_problem import source_problem
 from dashboard.components.steer_form import AskedSteering, steer_form
+from dashboard.components.steered_list import rows_content, steered_list
 from dashboard.links import ViewState
 from dashboard.markdown_text import as_plain
+from dashboard.shared_link import share_link
 from dashboard.steer_draft import DraftRow, SteerDraft, draft_of, parse_steer, to_steer
 from dashboard.steer_parts.asking import EDITOR, ask_both, content_of, find_view
-from dashboard.steer_parts.page import PAGE, SteerPage
+from dashboard.steer_parts.page import PAGE, SteerPage, vector_name
 from dashboard.steer_parts.presets import Preset, list_presets
 from dashboard.steer_parts.results import show_results
 from dashboard.steer_parts.targets import make_targets
 from store.errors import RunNotFoundError
 from store.specs import Message, SamplingSpec, parse_interventions
+from store.steering_records import Vector
 
 _MOST_VECTORS = 400
+_MOST_OPEN_ROWS = 3
+_N_LATELY = 12
 
 
 def try_part(page: SteerPage, place: DeltaGenerator) -> None:
@@ -52,20 +57,38 @@ def try_part(page: SteerPage, place: DeltaGenerator) -> None:
         if chosen is not None:
             page.go(_stated(state, chosen.draft))
     asked = steer_form(page.sources, state, draft, session.has_past(EDITOR), number)
-    rows, is_anew = intervention_rows(draft.rows, make_targets(page, vectors), number)
+    with _place_of_rows(len(draft.rows), state.run is not None):
+        rows, is_anew = intervention_rows(draft.rows, make_targets(page, vectors), number)
     now = SteerDraft(rows, asked.sampling)
     now_state = _stated(
         replace(state, prompt=asked.prompt, source=asked.source, tools=asked.tools), now
     )
     with place:
-        path = page.services.short_path(PAGE, replace(now_state, job=None, task=None))
-        copy_link(path, key="copy_link")
+        share_link(page.services, PAGE, now_state)
     _act(page, asked, now_state, now, presets, is_anew)
     if page.source.problem is not None and state.run is None:
         is_missing = not page.services.engine.weights(page.source.name).is_complete
         source_problem(page.source.name, page.source.problem, "", is_missing)
     else:
         show_results(page)
+    if state.run is None and state.job is None:
+        _show_lately(page, presets, vectors)
+
+
+def _place_of_rows(n_rows: int, has_answers: bool) -> DeltaGenerator:
+    """Many interventions are folded away, so that the answers are seen first."""
+    if n_rows <= _MOST_OPEN_ROWS:
+        return st.container()
+    return st.expander(f"{n_rows} interventions", expanded=not has_answers, icon=":material/tune:")
+
+
+def _show_lately(page: SteerPage, presets: tuple[Preset, ...], vectors: tuple[Vector, ...]) -> None:
+    """What was steered before: something to look at, and to begin from."""
+    runs = page.services.runs.list_steered_runs(page.source.name, _N_LATELY)
+    if runs:
+        names = {item.vector_id: vector_name(item) for item in vectors}
+        titles = {rows_content(item.draft.rows): item.title for item in presets}
+        steered_list(runs, titles, names, datetime.now(UTC), page.source.is_toy)
 
 
 def _begin(presets: tuple[Preset, ...]) -> Preset | None:
@@ -127,6 +150,7 @@ def _completed(page: SteerPage) -> ViewState:
     draft = draft_of(parse_interventions(json.loads(run.steering)), sampling)
     return replace(
         state,
+        other=state.other or page.services.runs.find_plain_run_key(run.run_key),
         prompt=run.messages[-1].content,
         steer=to_steer(draft),
         tools="on" if run.tools else None,

@@ -25,6 +25,7 @@ from dashboard.components.steered_note import steered_note
 from dashboard.links import ViewState, to_params, to_path
 from dashboard.run_view import RunView
 from dashboard.services import Services, get_services
+from dashboard.shared_link import tell_changes
 from engine.api import JobView, RunRequest, SourceInfo
 from engine.errors import JobNotFoundError, WeightsMissingError
 from store.errors import RunNotFoundError
@@ -154,6 +155,7 @@ def show_run(
     """The answer, its tokens and features, and a line to go on with the chat."""
     run = view.run
     run_badge(run, is_fresh)
+    tell_changes(services, session.view(), run.source_id, run_key=run.run_key)
     steered_note(run)
     earlier = run.messages[:-1]
     if earlier:

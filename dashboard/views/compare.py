@@ -10,12 +10,13 @@ from dashboard import session
 from dashboard.compare_parts.cohorts import show_cohorts
 from dashboard.compare_parts.pair import show_pair
 from dashboard.components.boundary import error_boundary
-from dashboard.components.copy_link import copy_link
 from dashboard.components.notice import notice
 from dashboard.components.page_header import page_header
+from dashboard.components.source_and_part import source_and_part
 from dashboard.fill_offer import fill_offer
 from dashboard.links import ViewState
 from dashboard.services import Services, get_services
+from dashboard.shared_link import share_link, tell_changes
 from engine.api import SourceInfo
 from store.errors import SourceNotFoundError
 
@@ -25,28 +26,9 @@ TABS = {"cohorts": "Two cohorts of runs", "runs": "Two runs"}
 def choose(state: ViewState, sources: tuple[SourceInfo, ...]) -> ViewState:
     """Source and part of the page; a change goes into the link."""
     names = [item.name for item in sources]
-    if state.source and state.source not in names:
-        names.append(state.source)
     shown = state.source or names[0]
     tab = tab_of(state)
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        source = st.selectbox(
-            "Source",
-            names,
-            index=names.index(shown),
-            width=170,
-            label_visibility="collapsed",
-            key=f"source-{shown}",
-        )
-        chosen = st.segmented_control(
-            "Part",
-            list(TABS),
-            default=tab,
-            format_func=TABS.__getitem__,
-            required=True,
-            label_visibility="collapsed",
-            key=f"tab-{tab}",
-        )
+    source, chosen = source_and_part(names, shown, TABS, tab)
     if source != shown or chosen != tab:
         session.show(replace(ViewState(a=state.a, b=state.b), source=source, tab=chosen))
         st.rerun()
@@ -85,6 +67,7 @@ known = next((item for item in sources if item.name == name), None)
 place = page_header("What differs?", known, services.engine.status(), link.problems)
 state = choose(link.state, sources)
 with place:
-    copy_link(services.short_path("compare", replace(state, task=None)), key="copy_link")
+    share_link(services, "compare", state)
+tell_changes(services, state, state.source)
 with error_boundary():
     show(services, state, known)

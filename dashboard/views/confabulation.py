@@ -10,7 +10,6 @@ import streamlit as st
 from dashboard import session
 from dashboard.components.audit_list import audit_list
 from dashboard.components.boundary import error_boundary
-from dashboard.components.copy_link import copy_link
 from dashboard.components.link_choice import link_choice
 from dashboard.components.notice import notice
 from dashboard.components.page_header import page_header
@@ -36,6 +35,7 @@ from dashboard.confabulation_view import TABS, estimate_words, find_slice, list_
 from dashboard.links import ViewState
 from dashboard.outcome_words import TOOLS_WORDS
 from dashboard.services import get_services
+from dashboard.shared_link import share_link, tell_changes
 from engine.api import WHOLE
 from store.errors import QuestionSetNotFoundError
 
@@ -123,7 +123,7 @@ PARTS: dict[str, Callable[[PageData], None]] = {
 }
 
 services = get_services()
-link = session.read_link()
+link = services.get_link(session.read_link())
 state = link.state
 sources = services.engine.sources()
 source = next((item for item in sources if item.name == state.source), sources[0])
@@ -146,8 +146,8 @@ if set_name not in options:
     options = {set_name: kept.name if kept else set_name, **options}
 page = read_page(services, state, source, kept)
 with place:
-    shown = replace(state, source=source.name, set=set_name, task=None)
-    copy_link(services.short_path("confabulation", shown), key="copy_link")
+    share_link(services, "confabulation", replace(state, source=source.name, set=set_name))
+tell_changes(services, state, source.name)
 with st.container(horizontal=True, vertical_alignment="center", gap="small"):
     if len(sources) > 1:
         choose_source(sources, source)

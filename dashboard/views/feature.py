@@ -14,19 +14,18 @@ from dashboard import session
 from dashboard.components.boundary import error_boundary
 from dashboard.components.context_filter import context_filter, read_choice
 from dashboard.components.context_list import context_list
-from dashboard.components.copy_link import copy_link
+from dashboard.components.feature_results import found_table
 from dashboard.components.label_editor import LabelCalls, label_editor, label_words
 from dashboard.components.list_adder import list_adder
 from dashboard.components.notice import notice
 from dashboard.components.page_header import page_header
-from dashboard.components.since_link import since_link
 from dashboard.components.source_head import source_head
 from dashboard.feature_charts import value_chart
 from dashboard.feature_export import to_csv, to_json
 from dashboard.feature_parts.evidence import show_evidence, show_neighbours, try_text
 from dashboard.links import ViewState, to_params
 from dashboard.services import Services, get_services
-from store.changes import count_changes
+from dashboard.shared_link import share_link, tell_changes
 from store.errors import SourceNotFoundError, StoreError
 from store.feature_records import Label
 from store.ready_queries import contexts_query
@@ -34,6 +33,7 @@ from store.records import Context, FeatureStats, HistogramBin
 
 N_CONTEXTS = 14
 N_BANDS, PER_BAND = 5, 4
+N_BEGUN_WITH = 14
 
 
 def choose(state: ViewState, names: tuple[str, ...], last: int | None) -> ViewState:
@@ -260,6 +260,19 @@ def show(
     st.caption(f"As of {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, over all that is stored.")
 
 
+def show_some(services: Services, source: str, is_toy: bool) -> None:
+    """Features to begin with: those whose labels foretell best where they fire."""
+    try:
+        found = services.search.search_features(source, "", sort="score", limit=N_BEGUN_WITH)
+    except StoreError:
+        return  # nothing of the source is stored, or it cannot be searched: the page says enough
+    if found.rows:
+        st.subheader(
+            f"Some of its {found.n_found:,} features{' (toy)' if is_toy else ''}", anchor=False
+        )
+        found_table(found.rows, source, key="some")
+
+
 services = get_services()
 link = services.get_link(session.read_link())
 sources = services.engine.sources()
@@ -272,23 +285,18 @@ head, chooser = st.columns([5, 3], gap="medium")
 with chooser:
     state = choose(link.state, names, last)
 with place:
-    shown = replace(state, job=None, task=None)
-    if state.feature is not None:
-        shown = replace(shown, at=datetime.now(UTC))
-    copy_link(services.short_path("feature", shown), key="copy_link")
+    share_link(services, "feature", state)
 if state.feature is None or state.source is None:
     st.text("Choose a feature above, search for one, or click one in the table of a run.")
     st.page_link("views/features.py", label="Search features", icon=":material/search:")
+    show_some(services, state.source or known.name, known.is_toy)
 elif state.source == known.name and not known.has_sae:
     notice("info", f"{state.source} is a model without an SAE: it has no features.", title="None")
 elif last is not None and state.source == known.name and state.feature > last:
     notice("warning", f"{state.source} has the features 0 to {last:,}, and no {state.feature:,}.")
 else:
+    tell_changes(services, state, state.source, state.feature)
     try:
-        if state.at is not None:
-            since_link(
-                state.at, count_changes(services.store, state.at, state.source, state.feature)
-            )
         show(services, state, state.feature, known.is_toy, head)
     except SourceNotFoundError as error:
         notice("info", error.message, error.hint, title="Nothing stored")

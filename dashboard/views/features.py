@@ -8,9 +8,9 @@ import streamlit as st
 
 from dashboard import session
 from dashboard.components.boundary import error_boundary
-from dashboard.components.copy_link import copy_link
 from dashboard.components.notice import notice
 from dashboard.components.page_header import page_header
+from dashboard.components.source_and_part import source_and_part
 from dashboard.feature_parts.labelling import show_labels
 from dashboard.feature_parts.landscape import show_map
 from dashboard.feature_parts.lists import show_lists
@@ -18,6 +18,7 @@ from dashboard.feature_parts.search import show_firing, show_found, show_token
 from dashboard.fill_offer import fill_offer
 from dashboard.links import ViewState
 from dashboard.services import Services, get_services
+from dashboard.shared_link import share_link, tell_changes
 from engine.api import SourceInfo
 from store.errors import SourceNotFoundError
 
@@ -34,28 +35,9 @@ TABS = {
 def choose(state: ViewState, sources: tuple[SourceInfo, ...]) -> ViewState:
     """Source and part of the page; a change goes into the link."""
     names = [item.name for item in sources]
-    if state.source and state.source not in names:
-        names.append(state.source)
     shown = state.source or names[0]
     tab = state.tab if state.tab in TABS else "search"
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        source = st.selectbox(
-            "Source",
-            names,
-            index=names.index(shown),
-            width=170,
-            label_visibility="collapsed",
-            key=f"source-{shown}",
-        )
-        chosen = st.segmented_control(
-            "Part",
-            list(TABS),
-            default=tab,
-            format_func=TABS.__getitem__,
-            required=True,
-            label_visibility="collapsed",
-            key=f"tab-{tab}",
-        )
+    source, chosen = source_and_part(names, shown, TABS, tab)
     if source != shown:
         # what was chosen belongs to the source that it was chosen of
         state = ViewState(source=source, tab=state.tab, where=state.where, find=state.find)
@@ -96,8 +78,8 @@ if link.state.source is None and sources:
 place = page_header("Which feature is it?", known, services.engine.status(), link.problems)
 state = choose(link.state, sources)
 with place:
-    shared = replace(state, job=None, task=None)
-    copy_link(services.short_path("features", shared), key="copy_link")
+    share_link(services, "features", state)
+tell_changes(services, state, state.source)
 with error_boundary():
     if known is not None and not known.has_sae:
         notice("info", f"{known.name} is a model without an SAE: it has no features.", title="None")

@@ -18,7 +18,6 @@ from dashboard.components.notice import notice
 from dashboard.components.page_header import page_header
 from dashboard.components.query_shelf import example_list, history_list, saved_list
 from dashboard.components.result_table import result_downloads, result_figures, result_table
-from dashboard.components.since_link import since_link
 from dashboard.components.snapshot_panel import snapshot_panel
 from dashboard.components.sql_editor import Asked, asked, sql_editor
 from dashboard.example_queries import load_example_queries
@@ -27,7 +26,7 @@ from dashboard.query_jobs import TIMEOUT_S, QueryJobView
 from dashboard.result_chart import choose
 from dashboard.secrets_file import secret_names
 from dashboard.services import Services, get_services
-from store.changes import count_changes
+from dashboard.shared_link import tell_changes
 from store.errors import QueryNotFoundError, StateNotFoundError, StoreError
 from store.queries import MAX_TITLE_CHARS
 from store.records import PastQuery, SavedQuery
@@ -304,8 +303,7 @@ sql_editor(
 if saved is not None:
     show_saved(services, saved, is_edited=sql != saved.sql)
 with error_boundary():
-    if state.at is not None:
-        since_link(state.at, count_changes(services.store, state.at))
+    tell_changes(services, state)
     if problem is not None:
         notice("error", problem.message, problem.hint)
     elif job is None:

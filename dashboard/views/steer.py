@@ -7,10 +7,10 @@ from dataclasses import replace
 import streamlit as st
 
 from dashboard import session
-from dashboard.components.copy_link import copy_link
 from dashboard.components.page_header import page_header
 from dashboard.links import ParsedLink, ViewState
 from dashboard.services import Services, get_services
+from dashboard.shared_link import share_link, tell_changes
 from dashboard.steer_parts.layers_part import layers_part
 from dashboard.steer_parts.page import PAGE, SteerPage
 from dashboard.steer_parts.sweeps_part import sweeps_part
@@ -65,6 +65,7 @@ place = page_header(
 )
 state = replace(state, source=source.name)
 page = SteerPage(services, state, source, sources)
+tell_changes(services, state, source.name)
 part = choose_part(page)
 if part == "try":
     try_part(page, place)
@@ -73,5 +74,5 @@ else:
         state, prompt=None, steer=None, run=None, other=None, job=None, task=None, tools=None
     )
     with place:
-        copy_link(services.short_path(PAGE, replace(kept, tab=part)), key="copy_link")
+        share_link(services, PAGE, replace(kept, tab=part))
     {"vectors": vectors_part, "sweeps": sweeps_part, "layers": layers_part}[part](page)

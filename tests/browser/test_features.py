@@ -83,7 +83,7 @@ def test_a_search_result_opens_its_feature_and_a_context_its_run(
     page = tab(f"{server.url}/features?source=demo&where=feature:{feature}").page
     row = page.locator("tbody tr").first
     expect(row.locator("td.feature")).to_have_text(str(feature))
-    assert row.locator("td.histogram rect").count() > 0
+    expect(row.locator("td.histogram rect")).not_to_have_count(0)
     row.locator("td.feature a").click()
     page.wait_for_url(f"**/feature?source=demo&feature={feature}")
     page.locator("ol a").first.click()
@@ -119,7 +119,7 @@ def test_two_cohorts_are_compared_from_a_link_and_a_row_shows_its_contexts(
     page.locator("tbody tr").first.locator("td.signed").click()
     for name in ("In A", "In B"):
         expect(page.get_by_role("heading", name=name)).to_be_visible()
-    assert page.locator("ol a").count() > 0
+    expect(page.locator("ol a")).not_to_have_count(0)
     page.get_by_text("Intervals").click()
     settle(page)
     assert "by=forest" in page.url

@@ -76,6 +76,22 @@ def test_of_two_edits_of_one_label_neither_is_lost(client: TestClient, asked: st
     assert client.get("/features/demo/500").json()["label"] == "second"
 
 
+def test_a_label_is_withdrawn_and_an_older_one_restored(client: TestClient, asked: str) -> None:
+    first = label(client, "first", author="ann")
+    second = label(client, "second", author="bob", replaces=first["label_id"])
+    restored = client.post(f"/labels/{first['label_id']}/restore", json={"author": "cleo"})
+    assert restored.status_code == 201, restored.text
+    assert (restored.json()["text"], restored.json()["author"]) == ("first", "cleo")
+    assert client.get("/features/demo/500").json()["label"] == "first"
+    gone = client.post(f"/labels/{restored.json()['label_id']}/withdraw", json={})
+    assert (gone.status_code, gone.json()["status"]) == (200, "withdrawn")
+    assert client.get("/features/demo/500").json()["label"] is None
+    again = client.post(f"/labels/{second['label_id']}/withdraw", json={})
+    assert again.status_code == 409
+    assert client.post("/labels/nothing/restore", json={}).status_code == 404
+    assert len(client.get("/features/demo/500/labels").json()) == 3
+
+
 @pytest.mark.parametrize(
     ("body", "status"),
     [

@@ -10,6 +10,7 @@ import streamlit as st
 
 from dashboard import services as services_module
 from dashboard.links import ParsedLink, ViewState
+from dashboard.run_presets import COHORT_PRESETS
 from dashboard.services import Services, make_services
 from engine.api import CohortRequest, Engine, EngineSettings, FillRequest
 from store.connection import Store
@@ -209,9 +210,17 @@ def test_a_link_to_a_comparison_computes_what_is_not_known_yet(pages: Services) 
         assert {item.value for item in page.subheader} >= {"In A", "In B"}
 
 
-def test_a_pair_that_is_chosen_is_in_the_link_and_computed_when_asked(pages: Services) -> None:
+def test_a_page_that_names_no_cohorts_begins_with_a_pair_that_has_runs(pages: Services) -> None:
     page = open_page("compare", source="demo")
-    assert "Choose what to compare" in texts(page)
+    assert not page.exception
+    pair = page.query_params["a"], page.query_params["b"]
+    assert pair in COHORT_PRESETS.values()
+    assert all(pages.run_sets.count_runs(where, "demo") for where in pair)
+    assert page.query_params["show"] == "chart"
+
+
+def test_a_pair_that_is_chosen_is_in_the_link_and_computed_when_asked(pages: Services) -> None:
+    page = open_page("compare", source="demo", a=A, b=B)
     next(item for item in page.selectbox if item.label == "Compare").set_value(
         "tools offered against none"
     ).run()

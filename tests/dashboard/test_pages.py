@@ -296,14 +296,47 @@ def test_a_long_query_is_opened_by_a_short_link(pages: Bench) -> None:
     assert "nothing under the link's short id" in texts(foreign)
 
 
-@pytest.mark.parametrize("name", ["sql", "feature"])
-def test_a_link_says_what_changed_since_it_was_made(pages: Bench, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "params"),
+    [
+        ("sql", {"q": "SELECT 1"}),
+        ("feature", {"source": "demo", "feature": "500"}),
+        ("features", {"source": "demo"}),
+        ("compare", {"source": "demo"}),
+        ("confabulation", {"source": "demo"}),
+        ("steer", {"source": "demo", "tab": "sweeps"}),
+    ],
+)
+def test_a_link_says_what_changed_since_it_was_made(
+    pages: Bench, name: str, params: dict[str, str]
+) -> None:
     asked(pages)
-    params = {"sql": {"q": "SELECT 1"}, "feature": {"source": "demo", "feature": "500"}}[name]
     then = open_page(name, at="20250101T000000.000Z", **params)
+    assert not then.exception
     assert "added since then: 1 run" in markdown(then)
     later = open_page(name, at="20990101T000000.000Z", **params)
     assert "nothing was added since" in markdown(later)
+    assert "This link was made on" not in markdown(open_page(name, **params))
+
+
+def test_a_link_to_a_run_says_what_was_said_of_it_since(pages: Bench) -> None:
+    run_key = asked(pages)
+    then = open_page("ask", run=run_key, at="20250101T000000.000Z")
+    assert not then.exception
+    assert "nothing was added since" in markdown(then)
+    pages.services.labels.insert_label("demo", 3, "a label", author=PERSON)
+    assert "added since then: 1 label" in markdown(
+        open_page("ask", run=run_key, at="20250101T000000.000Z")
+    )
+
+
+def test_what_is_chosen_after_a_link_was_opened_is_not_that_link(pages: Bench) -> None:
+    asked(pages)
+    page = open_page("features", source="demo", at="20250101T000000.000Z")
+    page.segmented_control(key="tab-search").set_value("lists").run()
+    assert not page.exception
+    assert "at" not in page.query_params
+    assert "This link was made on" not in markdown(page)
 
 
 def test_every_example_query_runs(pages: Bench) -> None:

@@ -96,6 +96,20 @@ def test_a_steered_run_says_on_ask_by_what_and_leads_back(pages: Services) -> No
     assert "mean residual norms" not in texts(plain)
 
 
+def test_what_was_steered_lately_opens_beside_its_plain_answer(pages: Services) -> None:
+    steered = ask(pages, steering(pages))
+    plain = ask(pages)
+    page = open_page("steer", ViewState(source="demo"))
+    assert not page.exception
+    assert "Steered lately (toy)" in {item.value for item in page.subheader}
+    assert pages.get_run_view(steered).run.response[:40] in texts(page)
+    page = open_page("steer", ViewState(source="demo", run=steered))
+    assert not page.exception
+    assert "Steered lately (toy)" not in {item.value for item in page.subheader}
+    assert pages.get_run_view(plain).run.response in {item.value for item in page.code}
+    assert "tokens differ (toy)" in texts(page) or "changed no token" in texts(page)
+
+
 def test_rows_are_added_taken_out_and_brought_back(pages: Services) -> None:
     page = open_page("steer", ViewState(source="demo", prompt=QUESTION))
     assert "Nothing is steered yet" in texts(page)

@@ -8,6 +8,7 @@ import pytest
 
 from dashboard.steer_charts import curve_chart, heat_map, layer_chart, overlap_chart, ranking_chart
 from dashboard.sweep_view import (
+    best_words,
     cell_rows,
     find_cell,
     find_number,
@@ -132,3 +133,20 @@ def test_charts_are_valid_for_every_task(task: str) -> None:
     assert overlap_chart(["a", "b"], [[1.0, 0.5], [0.5, 1.0]]).to_dict()["layer"]
     effects = [{"name": "feature 3", "effect": 1.0, "low": 0.5, "high": 2.0}]
     assert ranking_chart(effects).to_dict()["layer"]
+
+
+def test_what_a_sweep_found_is_said_with_interval_and_n() -> None:
+    best = {
+        "arm": "SAE features, gated",
+        "reduction": {"value": 0.75, "low": 0.6, "high": 0.875},
+        "known_accuracy_loss": {"value": 0.05, "low": 0.0, "high": 0.125},
+        "n_unknown": 40,
+        "n_known": 1_040,
+    }
+    assert best_words(json.dumps({"best": best})) == (
+        "SAE features, gated: 75% [60%, 88%] fewer made up at 5% [0%, 12%] loss of known answers, "
+        "n = 40 + 1,040"
+    )
+    assert best_words(json.dumps({"best": {"cell_key": "key2"}})) == ""
+    assert best_words(json.dumps({"best": None})) == ""
+    assert best_words(None) == ""

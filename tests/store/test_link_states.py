@@ -64,5 +64,7 @@ def test_changes_since_a_moment_are_counted_for_a_source_and_a_feature(
     assert count_changes(store, before, "demo") == Changes(1, 1, 1)
     assert count_changes(store, before, "demo", 7) == Changes(1, 1, 1)
     assert count_changes(store, before, "demo", 8) == Changes(1, 0, 1)
+    assert count_changes(store, before, "demo", run_key=run.run_key) == Changes(0, 1, 1)
+    assert count_changes(store, before, run_key="f" * 64) == Changes(0, 1, 0)
     with pytest.raises(SourceNotFoundError):
         count_changes(store, before, "nowhere")

@@ -172,6 +172,22 @@ def test_recent_runs_come_newest_first(runs: RunRepository) -> None:
     assert [run.prompt for run in runs.list_recent_runs(2)] == ["question 2", "question 1"]
 
 
+def test_a_steered_run_leads_to_the_same_run_without_steering(runs: RunRepository) -> None:
+    steering = '[{"kind":"ablate","feature":3}]'
+    plain = make_run(0)
+    steered = replace(make_run(1), prompt=plain.prompt, messages=plain.messages, steering=steering)
+    other = replace(steered, run_key=f"{2:064x}", temperature=1.0)
+    for run in (plain, steered, other):
+        runs.insert_run(SOURCE, run, make_tokens(), make_activations())
+    found = runs.list_steered_runs("demo")
+    assert [run.run_key for run in found] == [other.run_key, steered.run_key]
+    assert [run.run_key for run in runs.list_steered_runs(source_id(SOURCE), 1)] == [other.run_key]
+    assert runs.list_steered_runs("elsewhere") == ()
+    assert runs.find_plain_run_key(steered.run_key) == plain.run_key
+    assert runs.find_plain_run_key(other.run_key) is None
+    assert runs.find_plain_run_key("\ud800") is None
+
+
 def test_failures_are_kept_and_over_long_ones_cut(store: Store, runs: RunRepository) -> None:
     now = datetime(2030, 1, 1, tzinfo=UTC)
     long = "x" * 10_000_000
