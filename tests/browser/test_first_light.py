@@ -45,7 +45,7 @@ def test_a_question_is_asked_and_its_link_opens_the_same_elsewhere_without_an_en
     expect(page.get_by_role("button", name="Copied")).to_be_visible()
     link = page.evaluate("navigator.clipboard.readText()")
     query = parse_qs(urlsplit(link).query)
-    assert set(query) == {"run", "token", "feature"}
+    assert set(query) == {"run", "token", "feature", "at"}
     before = shown(page)
     assert before["token"]
     assert before["feature"]
@@ -55,6 +55,7 @@ def test_a_question_is_asked_and_its_link_opens_the_same_elsewhere_without_an_en
     there = link.replace(first.url, second.url)
     other = tab(there, shown=".chip.shaded").page
     expect(other.get_by_text("from the store")).to_be_visible()
+    expect(other.get_by_text("nothing was added since")).to_be_visible()
     assert shown(other) == before
     assert "libtorch" not in second.loaded_libraries()
     other.reload()
