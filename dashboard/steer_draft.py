@@ -186,7 +186,7 @@ def describe(item: DraftRow, name: str) -> str:
     Args:
         name: of its feature or vector, as people call it.
     """
-    amount = f"{item.strength:g}"
+    amount = f"{item.strength:.4g}"
     unit = {"norm": " mean residual norms of", "max": " × maximum of", "raw": " ×"}[item.unit]
     if item.kind == "clamp":
         unit = " × its maximum" if item.unit == "max" else ""

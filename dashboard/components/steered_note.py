@@ -14,6 +14,8 @@ from dashboard.steer_draft import describe, draft_of
 from store.records import Run
 from store.specs import parse_interventions
 
+_MOST_OPEN = 3
+
 
 def steered_note(run: Run) -> None:
     """Draws it."""
@@ -29,6 +31,8 @@ def steered_note(run: Run) -> None:
                 icon=":material/arrow_forward:",
                 query_params=to_params(ViewState(run=run.run_key)),
             )
-        for row in rows:
-            name = f"vector {row.vector_id}" if row.vector_id else f"feature {row.feature}"
-            st.text(describe(row, name))
+        many = len(rows) > _MOST_OPEN
+        with st.expander(f"{len(rows)} interventions") if many else st.container(gap="xsmall"):
+            for row in rows:
+                name = f"vector {row.vector_id}" if row.vector_id else f"feature {row.feature}"
+                st.text(describe(row, name))
