@@ -128,7 +128,7 @@ COMMENT ON COLUMN features.source_id IS 'The source; see sources.';
 COMMENT ON COLUMN features.feature IS 'Index of the feature in its SAE, from 0.';
 COMMENT ON COLUMN features.n_tokens_active IS 'Stored tokens on which it fired.';
 COMMENT ON COLUMN features.density IS 'Share of the stored tokens of the source on which it fired, 0 to 1.';
-COMMENT ON COLUMN features.max_value IS 'Its largest stored activation.';
+COMMENT ON COLUMN features.max_value IS 'Its largest stored activation, steered runs included.';
 COMMENT ON COLUMN features.mean_value IS 'Mean of its stored activations, over the tokens on which it fired.';
 COMMENT ON COLUMN features.label IS 'What it means, as the current label says.';
 COMMENT ON COLUMN features.label_origin IS 'Of the current label: human, auto or model.';
